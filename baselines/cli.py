@@ -1,0 +1,226 @@
+"""The commands ``ffr run``, ``ffr models`` and ``ffr demo``."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from baselines.model import ModelInfo
+    from baselines.runner import RunResult
+
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C."""
+
+_DEMO_MODELS: Final = ("none", "all", "random", "window", "bm25", "tfidf", "oracle")
+_DEMO_BENCHMARK: Final = "ffr-sample"
+_DEMO_TUNE_ON: Final = "dev"
+_DEMO_SPLIT: Final = "test"
+_SHOWN_FAILURES: Final = 5
+
+
+@click.command()
+@click.argument("model")
+@click.argument("benchmark")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="The run folder to write."
+)
+@click.option(
+    "--split", help="Predict this split. Default: all samples; with --tune-on, the split 'test'."
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples.")
+@click.option("--tune-on", metavar="SPLIT", help="Let the model learn from the gold of this split.")
+@click.option(
+    "-o", "--option", "pairs", multiple=True, metavar="KEY=VALUE", help="An option of the model."
+)
+@click.option("--save-scores", is_flag=True, help="Keep the scores of scoring models.")
+def run(
+    model: str,
+    benchmark: str,
+    out: Path,
+    split: str | None,
+    limit: int | None,
+    tune_on: str | None,
+    pairs: tuple[str, ...],
+    save_scores: bool,
+) -> None:
+    """Run MODEL over BENCHMARK into a run folder.
+
+    BENCHMARK is a benchmark folder, or the name of a bundled one. A run that was interrupted goes
+    on when the same command is given again. `ffr models` lists the models and their options.
+
+    \b
+    Examples:
+      ffr run bm25 ffr-sample --out runs/bm25
+      ffr run bm25 ffr-sample --tune-on dev --split test --out runs/bm25-tuned
+      ffr run bm25 my-benchmark -o k=8 -o captions=true --out runs/bm25-k8
+    """  # noqa: D301 - click needs the backspace
+    from baselines.model import parse_pairs
+    from baselines.runner import run as run_model
+
+    options = parse_pairs(pairs)
+    with _interruptible(out):
+        result = run_model(
+            model,
+            options,
+            benchmark,
+            out,
+            split,
+            limit,
+            tune_on,
+            save_scores=save_scores,
+            progress=True,
+            note=_note,
+        )
+    _summarise(result)
+    click.echo(f"next: ffr score {out}")
+    if result.failed:
+        raise SystemExit(1)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def models(as_json: bool) -> None:
+    """List the models, what they need and their options.
+
+    \b
+    Examples:
+      ffr models
+      ffr models --json
+    """  # noqa: D301 - click needs the backspace
+    from baselines.model import registered_models
+
+    infos = registered_models()
+    if as_json:
+        click.echo(json.dumps([_model_record(info) for info in infos], indent=2))
+    else:
+        _print_models(infos)
+
+
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("ffr-demo"),
+    show_default=True,
+    help="The folder for the run folders.",
+)
+def demo(out: Path) -> None:
+    """Run the built-in models on the bundled benchmark and rank them.
+
+    \b
+    Examples:
+      ffr demo
+      ffr demo --out demo-runs
+    """  # noqa: D301 - click needs the backspace
+    from baselines.model import registered_models
+    from baselines.runner import run as run_model
+
+    infos = {info.name: info for info in registered_models()}
+    paths, failed = [], False
+    for name in _DEMO_MODELS:
+        info = infos[name]
+        if not info.installed or info.capabilities is None:
+            _note(f"{name} is left out: pip install 'ffr-eval[{info.extra}]'")
+            continue
+        tune_on = _DEMO_TUNE_ON if info.capabilities.needs_tuning else None
+        with _interruptible(out):
+            result = run_model(
+                name,
+                {},
+                _DEMO_BENCHMARK,
+                out / name,
+                _DEMO_SPLIT,
+                tune_on=tune_on,
+                progress=True,
+                note=_note,
+            )
+        _summarise(result)
+        failed = failed or bool(result.failed)
+        paths.append(result.path)
+    from ffr_eval.cli.rank import print_ranking
+
+    click.echo()
+    print_ranking(paths)
+    if failed:
+        raise SystemExit(1)
+
+
+@contextmanager
+def _interruptible(out: Path) -> Iterator[None]:
+    """Ends with a sentence and exit code 130 on Ctrl-C."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"\ninterrupted; what was predicted is in {out}", err=True)
+        click.echo("  → run the same command again to go on from there", err=True)
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _note(text: str) -> None:
+    click.echo(f"note: {text}", err=True)
+
+
+def _summarise(result: RunResult) -> None:
+    split = f"split {result.split!r}" if result.split is not None else "all samples"
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in result.outcomes.most_common())
+    numbers = f"{result.n_done} of {result.n_samples} predictions ({result.n_new} new)"
+    click.echo(f"{result.path}: {split}, {numbers}: {counts}")
+    if not result.failed:
+        return
+    some = ", ".join(result.failed[:_SHOWN_FAILURES])
+    more = ", …" if len(result.failed) > _SHOWN_FAILURES else ""
+    click.echo(f"the model failed for {len(result.failed)} samples: {some}{more}", err=True)
+    click.echo('  → "meta" in predictions.jsonl says why', err=True)
+
+
+def _model_record(info: ModelInfo) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    capabilities = None if info.capabilities is None else asdict(info.capabilities)
+    return {
+        "name": info.name,
+        "capabilities": capabilities,
+        "extra": info.extra,
+        "installed": info.installed,
+    }
+
+
+def _print_models(infos: list[ModelInfo]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("model", "answers", "reads", "options", "installed"):
+        table.add_column(heading, overflow="fold")
+    for info in infos:
+        kept = info.capabilities
+        options = " ".join(f"{key}={_value(value)}" for key, value in info.options.items())
+        hint = f"no: pip install 'ffr-eval[{info.extra}]'" if info.extra else "no"
+        table.add_row(
+            info.name,
+            kept.answers if kept else "",
+            _reads(info),
+            options,
+            "yes" if info.installed else hint,
+        )
+    Console(highlight=False, markup=False).print(table)
+
+
+def _reads(info: ModelInfo) -> str:
+    kept = info.capabilities
+    if kept is None:
+        return ""
+    parts = {"text": kept.text, "images": kept.images, "captions": kept.captions}
+    parts |= {"gold": kept.needs_gold, "tuning split": kept.needs_tuning}
+    return ", ".join(name for name, wanted in parts.items() if wanted) or "nothing"
+
+
+def _value(value: Any) -> str:
+    return "" if value is None else json.dumps(value).strip('"')

@@ -1,0 +1,373 @@
+"""What a model is, and how one is found, configured and made.
+
+A model is a subclass of :class:`Model` under the entry-point group ``ffr.models``. It answers
+samples one by one, with ids or text (:meth:`Model.predict`) or with scores
+(:meth:`ScoringModel.score`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+import numpy as np
+
+from baselines.selection import (
+    Policies,
+    ScoreLists,
+    SelectionOptions,
+    policies_from_record,
+    policies_of,
+    select,
+    tune,
+    tuned_record,
+)
+from ffr_eval.errors import FfrError, InputError, MissingExtraError
+from ffr_eval.plugins import MODELS, load, nearest, registered
+from ffr_eval.ragged import Ragged
+from ffr_eval.types import Fragment, Outcome, Prediction, Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from baselines.selection import FloatArray
+    from ffr_eval.types import Dialogue
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a model reads, needs and gives.
+
+    Attributes:
+        text: It reads the text of the turns.
+        images: It reads image files.
+        captions: It can read captions in the place of images.
+        needs_tuning: It learns from the tuning split, if it is given one.
+        needs_gold: It is shown the gold (a bound, not a contestant).
+        answers: Text with ids in it, ids, or scores that a policy turns into ids.
+    """
+
+    text: bool = False
+    images: bool = False
+    captions: bool = False
+    needs_tuning: bool = False
+    needs_gold: bool = False
+    answers: Literal["text", "ids", "scores"] = "ids"
+
+
+class NoOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The options of a model that has none."""
+
+
+class Model(ABC):
+    """A model that answers with ids or text; the class attributes describe it.
+
+    Attributes:
+        capabilities: What it reads, needs and gives.
+        extra: The optional part of ``ffr-eval`` that it needs.
+        requires: Import names of the packages that it needs.
+        version: Raised whenever the same input may get another answer.
+        Options: The type of its options: a frozen :class:`msgspec.Struct` that forbids unknown
+            fields, with a default for each.
+        prompt_hash: Identifies the prompt; ``None`` for a model without one.
+
+    Args:
+        options: An instance of ``Options``.
+    """
+
+    capabilities: ClassVar[Capabilities]
+    extra: ClassVar[str | None] = None
+    requires: ClassVar[tuple[str, ...]] = ()
+    version: ClassVar[str] = "1"
+    Options: ClassVar[type[msgspec.Struct]] = NoOptions
+    prompt_hash: str | None = None
+
+    def __init__(self, options: msgspec.Struct) -> None:
+        self.options = options
+
+    def fit(self, samples: Sequence[Sample]) -> dict[str, Any] | None:  # noqa: ARG002 - an interface
+        """Learn from the tuning split; the samples have their gold.
+
+        Returns:
+            What was learned, as plain JSON: ``run.json`` keeps it, and :meth:`restore` gets it
+            back when the run is resumed. ``None`` if nothing was learned.
+        """
+        return None
+
+    def restore(self, learned: dict[str, Any]) -> None:  # noqa: B027 - needed only with fit
+        """Take up what an earlier :meth:`fit` returned."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether a tuning split makes a difference, with these options."""
+        return self.capabilities.needs_tuning
+
+    @property
+    def must_learn(self) -> bool:
+        """Whether these options make no sense without a tuning split."""
+        return False
+
+    @abstractmethod
+    def predict(self, sample: Sample) -> Prediction:
+        """Answer a sample, whose gold and kind are hidden unless the model needs them.
+
+        The answer's outcome counts if it has a raw response or says that the request failed;
+        otherwise it follows from the ids.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """How well each turn and each image of a dialogue matches the query.
+
+    Attributes:
+        utterance: Aligned with ``dialogue.turns``, float64.
+        image: Aligned with ``dialogue.images``, float64.
+    """
+
+    utterance: FloatArray
+    image: FloatArray
+
+
+class ScoringModel(Model):
+    """A model that scores turns and images; a policy makes the answer of the scores.
+
+    The runner calls :meth:`score` and :meth:`select`, so that it can keep the scores.
+
+    Attributes:
+        min_score: Only scores above it are ever selected; ``None`` for no such limit.
+    """
+
+    Options: ClassVar[type[SelectionOptions]] = SelectionOptions
+    min_score: ClassVar[float | None] = 0.0
+
+    def __init__(self, options: SelectionOptions) -> None:
+        super().__init__(options)
+        self._policy = options.policy
+        self.policies: Policies = policies_of(options, self.min_score)
+
+    @property
+    def learns(self) -> bool:
+        """Whether the policy is left to tuning."""
+        return self._policy in {None, "tuned"}
+
+    @property
+    def must_learn(self) -> bool:
+        """Whether the tuned policy was asked for by name."""
+        return self._policy == "tuned"
+
+    @abstractmethod
+    def score(self, sample: Sample) -> Scores:
+        """Score the turns and images of a sample's dialogue."""
+
+    def fit(self, samples: Sequence[Sample]) -> dict[str, Any] | None:
+        """Choose the policy of each modality, unless the options name one."""
+        if not self.learns:
+            return None
+        scores = [checked_scores(self.score(hidden(sample)), sample) for sample in samples]
+        utterance = tune(
+            ScoreLists.from_arrays([score.utterance for score in scores]),
+            _gold_positions(samples, "utt_ids"),
+            self.policies.utterance,
+        )
+        image = tune(
+            ScoreLists.from_arrays([score.image for score in scores]),
+            _gold_positions(samples, "img_ids"),
+            self.policies.image,
+        )
+        learned = tuned_record(utterance, image, len(samples))
+        self.restore(learned)
+        return learned
+
+    def restore(self, learned: dict[str, Any]) -> None:
+        """Take up the policies that were chosen."""
+        self.policies = policies_from_record(learned)
+
+    def select(self, scores: Scores, dialogue: Dialogue) -> Fragment:
+        """The ids that the policies select."""
+        utterance = select(ScoreLists.from_arrays([scores.utterance]), self.policies.utterance)
+        image = select(ScoreLists.from_arrays([scores.image]), self.policies.image)
+        return Fragment(
+            tuple(dialogue.turns[i].utt_id for i in utterance.values.tolist()),
+            tuple(dialogue.images[i].img_id for i in image.values.tolist()),
+        )
+
+    def predict(self, sample: Sample) -> Prediction:
+        """Answer with the ids that the policies select."""
+        scores = checked_scores(self.score(sample), sample)
+        return answer(sample, self.select(scores, sample.dialogue))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A registered model.
+
+    Attributes:
+        capabilities: ``None`` if the plugin could not be imported.
+        options: Its options with their defaults.
+        installed: Whether everything that it requires is there.
+    """
+
+    name: str
+    capabilities: Capabilities | None
+    extra: str | None
+    installed: bool
+    options: Mapping[str, Any]
+
+
+def answer(sample: Sample, fragment: Fragment) -> Prediction:
+    """The prediction of a model that gives ids: ``empty`` if there are none."""
+    some = fragment.utt_ids or fragment.img_ids
+    return Prediction(sample.sample_id, Outcome.OK if some else Outcome.EMPTY, fragment)
+
+
+def hidden(sample: Sample) -> Sample:
+    """A sample without what gives the answer away."""
+    return replace(sample, gold=None, kind=None)
+
+
+def checked_scores(scores: Scores, sample: Sample) -> Scores:
+    """Scores as float64 arrays that fit the sample's dialogue.
+
+    Raises:
+        FfrError: If a score is not finite, or there are more or fewer scores than turns or images.
+    """
+    dialogue = sample.dialogue
+    return Scores(
+        _checked(scores.utterance, len(dialogue.turns), "utterance", sample),
+        _checked(scores.image, len(dialogue.images), "image", sample),
+    )
+
+
+def registered_models() -> list[ModelInfo]:
+    """All registered models by name; their dependencies are looked for, not imported."""
+    infos = []
+    for name, point in registered(MODELS).items():
+        try:
+            model: type[Model] = point.load()
+        except ImportError:
+            infos.append(ModelInfo(name, None, None, installed=False, options={}))
+            continue
+        options = msgspec.to_builtins(model.Options())
+        installed = not _missing(model.requires)
+        infos.append(ModelInfo(name, model.capabilities, model.extra, installed, options))
+    return infos
+
+
+def create(name: str, options: Mapping[str, Any]) -> Model:
+    """Make a registered model.
+
+    Args:
+        name: Its registered name.
+        options: Options by name; values may be strings, as from a command line.
+
+    Raises:
+        InputError: If there is no such model or option, or a value is of the wrong type.
+        MissingExtraError: If an optional dependency is not installed.
+    """
+    model: type[Model] = load(MODELS, name)
+    if not (isinstance(model, type) and issubclass(model, Model)):
+        raise InputError(f"the plugin {name!r} is not a subclass of baselines.model.Model")
+    parsed = make_options(model.Options, options)
+    missing = _missing(model.requires)
+    if missing and model.extra is not None:
+        raise MissingExtraError(f"the model {name!r}", model.extra)
+    if missing:
+        raise FfrError(f"the model {name!r} needs packages that are missing: {', '.join(missing)}")
+    return model(parsed)
+
+
+def parse_pairs(pairs: Iterable[str]) -> dict[str, str]:
+    """Options from ``KEY=VALUE`` strings.
+
+    Raises:
+        InputError: If a string has no ``=``, or a key occurs twice.
+    """
+    parsed: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            remedy = "for example -o k1=1.2"
+            raise InputError(f"an option is KEY=VALUE, not {pair!r}", remedy=remedy)
+        if key in parsed:
+            message, remedy = "given twice", "give each option once"
+            raise InputError(message, field=f"option {key}", remedy=remedy)
+        parsed[key] = value.strip()
+    return parsed
+
+
+def make_options(kind: type[msgspec.Struct], options: Mapping[str, Any]) -> msgspec.Struct:
+    """Validate options; values may be strings.
+
+    Raises:
+        InputError: For an unknown option or a value of the wrong type, with its name.
+    """
+    known = kind.__struct_fields__
+    values: dict[str, Any] = {}
+    for key, value in options.items():
+        if key not in known:
+            remedy = nearest(key, known) if known else "this model has no options"
+            raise InputError("unknown option", field=f"option {key}", remedy=remedy)
+        values[key] = _converted(kind, key, value)
+    return kind(**values)
+
+
+def _converted(kind: type[msgspec.Struct], key: str, value: Any) -> Any:
+    try:
+        converted = getattr(msgspec.convert({key: value}, kind, strict=False), key)
+    except msgspec.ValidationError as error:
+        expected = _expected(kind, key, error)
+        raise InputError(f"{value!r} is not {expected}", field=f"option {key}") from None
+    if isinstance(converted, float) and not math.isfinite(converted):
+        raise InputError(f"{value!r} is not a finite number", field=f"option {key}")
+    return converted
+
+
+def _expected(kind: type[msgspec.Struct], key: str, error: msgspec.ValidationError) -> str:
+    """What the option takes, in words: its choices, or the type that msgspec names."""
+    choices = _choices(get_type_hints(kind)[key])
+    if choices:
+        return f"one of {', '.join(choices)}"
+    text = str(error).partition(" - at ")[0].removeprefix("Expected ").partition(", got ")[0]
+    return text.replace("`", "").replace("float", "a number").replace("int", "a whole number")
+
+
+def _choices(hint: Any) -> list[str]:
+    if get_origin(hint) is Literal:
+        return [str(choice) for choice in get_args(hint)]
+    return [choice for part in get_args(hint) for choice in _choices(part)]
+
+
+def _missing(requires: Iterable[str]) -> list[str]:
+    return [name for name in requires if importlib.util.find_spec(name) is None]
+
+
+def _checked(scores: FloatArray, expected: int, modality: str, sample: Sample) -> FloatArray:
+    array = np.asarray(scores, dtype=np.float64)
+    if array.shape != (expected,):
+        message = f"{modality} scores of shape {array.shape} for {expected} of them"
+        raise FfrError(f"sample {sample.sample_id!r}: {message}")
+    if not np.isfinite(array).all():
+        place = int(np.flatnonzero(~np.isfinite(array))[0])
+        message = f"the {modality} score at position {place} is {array[place]}"
+        raise FfrError(f"sample {sample.sample_id!r}: {message}")
+    return array
+
+
+def _gold_positions(samples: Sequence[Sample], field: Literal["utt_ids", "img_ids"]) -> Ragged:
+    lists = []
+    for sample in samples:
+        dialogue = sample.dialogue
+        ids = (
+            [turn.utt_id for turn in dialogue.turns]
+            if field == "utt_ids"
+            else [image.img_id for image in dialogue.images]
+        )
+        wanted = set(getattr(sample.gold or Fragment(), field))
+        lists.append([place for place, number in enumerate(ids) if number in wanted])
+    return Ragged.from_lists(lists)

@@ -1,0 +1,62 @@
+"""The functions that :mod:`ffr_eval` offers at its top."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from ffr_eval.scoring import Scores, score_table
+from ffr_eval.sources import Request, load_source
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ffr_eval.benchmark import Benchmark
+    from ffr_eval.metrics.protocols import ProtocolName
+    from ffr_eval.sources import PredictionsLike
+
+
+def score(
+    predictions: PredictionsLike,
+    benchmark: Benchmark | str | Path | None = None,
+    *,
+    protocol: ProtocolName | None = None,
+    parse: Literal["strict", "lenient"] | None = None,
+    split: str | None = None,
+    group_by: Sequence[str] = (),
+    merge_windows: bool = False,
+    workers: int = 1,
+) -> Scores:
+    """Score predictions.
+
+    Args:
+        predictions: A run folder; a prediction file; an ms-swift inference file; or, in memory,
+            :class:`~ffr_eval.types.Prediction` objects, dictionaries of that form, or a mapping of
+            sample id to ``(utt_ids, img_ids)``.
+        benchmark: A benchmark, its folder, or the name of a bundled one. A run folder names its
+            own; an inference file carries its own gold.
+        protocol: ``official`` (the default for inference files) or ``strict`` (for all others).
+        parse: How raw responses are read under ``strict``; ``lenient`` by default.
+        split: Only this split; by default the split of a run, else all samples.
+        group_by: Groupings to break figures down by: ``turns``, ``kind``, ``language``.
+        merge_windows: Merge the windows of split dialogues in an inference file.
+        workers: Processes for large inference files; with more than 1, call it from a script
+            guarded by ``if __name__ == "__main__"``.
+
+    Returns:
+        Figures in 0-1 (MCC in -1 to 1), unrounded; ``.to_dict()`` and ``.to_frame()`` give them as
+        plain data.
+
+    Raises:
+        InputError: If something given is wrong; says where, and what to do.
+    """
+    request = Request(
+        benchmark=benchmark,
+        split=split,
+        protocol=protocol,
+        parse=parse,
+        merge_windows=merge_windows,
+        workers=workers,
+    )
+    source = load_source(predictions, request)
+    return score_table(source.table, source.protocol, group_by)

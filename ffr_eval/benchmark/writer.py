@@ -1,0 +1,167 @@
+"""Writing a benchmark folder: beside its place, then moved there whole."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import msgspec
+
+from ffr_eval.benchmark.content_hash import ContentHash
+from ffr_eval.benchmark.reader import DIALOGUES, IMAGES, INFO, QUERIES
+from ffr_eval.benchmark.validation import Validator, escapes
+from ffr_eval.errors import InputError
+from ffr_eval.jsonl import encode_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from ffr_eval.benchmark.schema import DialogueRecord, ImageRecord, InfoRecord, QueryRecord
+    from ffr_eval.benchmark.validation import Finding
+
+
+def write_json(path: Path, record: object) -> None:
+    """Write an indented JSON file, replacing an older one in one step."""
+    data = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+    temporary = path.with_name(f".{path.name}.new")
+    with temporary.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class BenchmarkWriter:
+    """Writes a new benchmark folder record by record; use it as a context manager.
+
+    Nothing stands at ``folder`` until the ``with`` block ends well; then everything does. Records
+    are checked as they come, so that what is written can be read again.
+
+    Args:
+        folder: Where the benchmark goes; must not exist, or be an empty folder.
+        info: ``benchmark.json`` without splits and hash, which follow from the content.
+
+    Raises:
+        InputError: If there is something at ``folder`` already.
+    """
+
+    def __init__(self, folder: Path, info: InfoRecord) -> None:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            remedy = "choose another folder for --out, or remove this one"
+            raise InputError("already exists and is not empty", file=folder, remedy=remedy)
+        self._folder = folder.resolve()
+        self._info = info
+        self._hash = ContentHash()
+        self._validator = Validator()
+        self._splits: dict[str, int] = {}
+
+    def __enter__(self) -> BenchmarkWriter:
+        parent = self._folder.parent
+        self._new_parents = [path for path in (parent, *parent.parents) if not path.exists()]
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            self._work = Path(tempfile.mkdtemp(prefix=f".{self._folder.name}.", dir=parent))
+        except OSError as error:
+            self._remove_parents()
+            raise self._not_writable(error) from None
+        self._work.chmod(0o755)
+        self._dialogues: IO[bytes] = (self._work / DIALOGUES).open("wb")
+        self._queries: IO[bytes] = (self._work / QUERIES).open("wb")
+        return self
+
+    def add_dialogue(self, record: DialogueRecord) -> None:
+        """Write a dialogue; its image files are added with :meth:`add_image_file` before.
+
+        Raises:
+            InputError: If the record is not valid, or there is such a dialogue already.
+        """
+        _refuse(self._validator.dialogue(record), f"dialogue {record.dialogue_id!r}")
+        self._hash.add_dialogue(record)
+        self._dialogues.write(encode_line(record))
+
+    def add_query(self, record: QueryRecord) -> None:
+        """Write a query on a dialogue that was added before.
+
+        Raises:
+            InputError: If the record is not valid, or there is such a sample already.
+        """
+        line = sum(self._splits.values()) + 1
+        _refuse(self._validator.query(record, line), f"sample {record.sample_id!r}")
+        self._hash.add_query(record)
+        self._splits[record.split] = self._splits.get(record.split, 0) + 1
+        self._queries.write(encode_line(record))
+
+    def add_image_file(self, record: ImageRecord, source: Path, name: str) -> ImageRecord:
+        """Copy an image file to ``images/name``; the record with path and hash filled in.
+
+        Raises:
+            InputError: If ``name`` was used before, leads out of the folder, or the image cannot
+                be read.
+        """
+        target = self._work / IMAGES / name
+        if escapes(name) or target.exists():
+            remedy = "give each image a name of its own inside images/"
+            raise InputError(f"cannot be copied to {name!r}", file=source, remedy=remedy)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copyfile(source, target)
+        except OSError as error:
+            message = f"cannot be copied: {error.strerror}"
+            raise InputError(message, file=source, remedy="check the image file") from None
+        path = f"{IMAGES}/{name}"
+        return msgspec.structs.replace(record, path=path, sha256=sha256_of(target))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(self._remove)
+            self._dialogues.close()
+            self._queries.close()
+            if error is not None:
+                return
+            splits = tuple(self._splits)
+            info = msgspec.structs.replace(self._info, splits=splits, hash=self._hash.hexdigest())
+            write_json(self._work / INFO, info)
+            try:
+                with contextlib.suppress(FileNotFoundError):
+                    self._folder.rmdir()
+                self._work.replace(self._folder)
+            except OSError as failure:
+                raise self._not_writable(failure) from None
+            on_failure.pop_all()
+
+    def _not_writable(self, error: OSError) -> InputError:
+        message = f"cannot be written: {error.strerror}"
+        remedy = "choose a new folder in a place that you may write to"
+        return InputError(message, file=self._folder, remedy=remedy)
+
+    def _remove(self) -> None:
+        shutil.rmtree(self._work, ignore_errors=True)
+        self._remove_parents()
+
+    def _remove_parents(self) -> None:
+        for parent in self._new_parents:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+
+
+def _refuse(findings: Sequence[Finding], what: str) -> None:
+    for finding in findings:
+        message = f"{what}: {finding.message}"
+        raise InputError(message, field=finding.field, remedy=finding.remedy)

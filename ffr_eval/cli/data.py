@@ -1,0 +1,247 @@
+"""``ffr data``: import, check and split benchmark folders."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ffr_eval.benchmark import Benchmark
+    from ffr_eval.importers import Importer
+
+_SHOWN: Final = 50  # problems printed one by one
+_PROGRESS_AFTER: Final = 2.0  # seconds
+
+
+class _ImportCommand(click.Command):
+    """``import``, whose help lists the registered formats."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the formats, then the examples."""
+        rows = [(name, _describe(name)) for name in _formats()]
+        if rows:
+            with formatter.section("Formats"):
+                formatter.write_dl(rows)
+        super().format_epilog(ctx, formatter)
+
+
+def _formats() -> list[str]:
+    from ffr_eval import plugins
+
+    return list(plugins.registered(plugins.IMPORTERS))
+
+
+def _describe(name: str) -> str:
+    from ffr_eval import plugins
+
+    try:
+        importer: Importer = plugins.load(plugins.IMPORTERS, name)
+    except (ImportError, AttributeError) as error:
+        return f"(cannot be loaded: {error})"
+    return f"{' '.join(importer.sources)}: {importer.summary}"
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  ffr data import qmsum QMSum/data/ALL/val --out qmsum-val
+  ffr data check qmsum-val
+  ffr data split qmsum-val --fractions dev=0.3,test=0.7 --seed 7
+""",
+)
+def data() -> None:
+    """Import, check and split benchmark folders."""
+
+
+@data.command(
+    "import",
+    cls=_ImportCommand,
+    epilog="""\b
+Examples:
+  ffr data import qmsum QMSum/data/ALL/val --out qmsum-val
+  ffr data import qmsum-evidence QMSum/data/ALL/val evidence/val --out fine
+  ffr data import mswift test.json --out mldr --name mldr-test
+""",
+)
+@click.argument("format_name", metavar="FORMAT")
+@click.argument("sources", metavar="SRC…", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    required=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="The benchmark folder to write; must not exist, or be empty.",
+)
+@click.option("--name", help="The benchmark's name.  [default: the name of DIR]")
+def import_(format_name: str, sources: tuple[Path, ...], out: Path, name: str | None) -> None:
+    """Convert data of another FORMAT into a benchmark folder.
+
+    DIR appears only if all of it could be converted.
+    """
+    import msgspec
+
+    from ffr_eval import plugins
+    from ffr_eval.benchmark import BenchmarkWriter, read_benchmark
+
+    importer: Importer = plugins.load(plugins.IMPORTERS, format_name)
+    _expect_sources(format_name, importer.sources, sources)
+    info = msgspec.structs.replace(importer.info, name=name or out.resolve().name)
+    with _progress(f"importing {format_name} …"):
+        with BenchmarkWriter(out, info) as writer:
+            notes = importer.convert(sources, writer)
+        benchmark = read_benchmark(out)
+    click.echo(f"wrote {out}")
+    click.echo(_summary_text(benchmark))
+    for note in notes:
+        click.echo(f"note: {note}")
+
+
+@data.command(
+    epilog="""\b
+Examples:
+  ffr data check mldr
+  ffr data check mldr --json problems.json
+  ffr data check mldr --json - | jq .ok
+""",
+)
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="Also write the result as JSON; - is standard output.",
+)
+@click.pass_context
+def check(ctx: click.Context, folder: Path, json_file: Path | None) -> None:
+    """Check the benchmark folder DIR (or a bundled benchmark by its name).
+
+    Lists everything that is wrong with it, not only the first thing, and says what it holds. Ends
+    with exit code 2 if something is wrong.
+    """
+    from ffr_eval.benchmark import check_benchmark
+    from ffr_eval.cli.output import write_report
+    from ffr_eval.errors import InputError
+
+    benchmark: Benchmark | None = None
+    try:
+        with _progress(f"checking {folder} …"):
+            problems, benchmark = check_benchmark(folder)
+    except InputError as error:
+        problems = [error.problem]
+    to_stdout = json_file is not None and str(json_file) == "-"
+    if json_file is not None:
+        names = ("file", "line", "field", "message", "remedy")
+        errors = [{name: getattr(problem, name) for name in names} for problem in problems]
+        write_report({"ok": not errors, "errors": errors}, json_file)
+    for problem in problems[:_SHOWN]:
+        click.echo(str(problem), err=True)
+    if len(problems) > _SHOWN:
+        click.echo(f"… and {len(problems) - _SHOWN} more (--json FILE has all)", err=True)
+    if benchmark is not None:
+        click.echo(_summary_text(benchmark), err=to_stdout)
+    plural = "" if len(problems) == 1 else "s"
+    click.echo(f"{len(problems)} problem{plural}" if problems else "ok", err=to_stdout)
+    if problems:
+        ctx.exit(2)
+
+
+@data.command(
+    epilog="""\b
+Examples:
+  ffr data split mldr --fractions dev=0.3,test=0.7 --seed 7
+  ffr data split mldr --fractions train=0.8,dev=0.1,test=0.1
+""",
+)
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--fractions",
+    required=True,
+    metavar="NAME=FRACTION,…",
+    help="The splits and their shares of the dialogues, which add up to 1.",
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Another seed, another division."
+)
+def split(folder: Path, fractions: str, seed: int) -> None:
+    """Divide the benchmark folder DIR into splits, in place.
+
+    All queries on one dialogue go to the same split. The same folder, fractions and seed always
+    give the same splits. The content hash changes with them.
+    """
+    from ffr_eval.benchmark import read_benchmark, split_benchmark
+    from ffr_eval.benchmark.split import parse_fractions
+
+    counts = split_benchmark(folder, parse_fractions(fractions), seed)
+    for name, count in counts.items():
+        click.echo(f"{name}: {count} dialogues")
+    click.echo(_summary_text(read_benchmark(folder)))
+
+
+def _expect_sources(name: str, expected: Sequence[str], given: Sequence[Path]) -> None:
+    """Check the number of sources.
+
+    Raises:
+        InputError: If there are too few or too many.
+    """
+    from ffr_eval.errors import InputError
+
+    open_ended = bool(expected) and expected[-1].endswith("…")
+    if len(given) == len(expected) or (open_ended and len(given) > len(expected)):
+        return
+    wanted = " ".join(expected)
+    count = "1 path was" if len(given) == 1 else f"{len(given)} paths were"
+    message = f"format {name!r} takes {wanted}, but {count} given"
+    raise InputError(message, remedy=f"ffr data import {name} {wanted} --out DIR")
+
+
+def _summary_text(benchmark: Benchmark) -> str:
+    """What a benchmark holds, as aligned lines."""
+    from ffr_eval.benchmark.summary import summarise
+
+    summary = summarise(benchmark)
+    rows = {
+        "name": benchmark.name,
+        "dialogues": summary.n_dialogues,
+        "queries": summary.n_queries,
+        "mean turns": f"{summary.mean_turns:.1f}",
+        "images": summary.n_images,
+        "gold": f"{summary.mean_gold_utts:.1f} utterances, {summary.mean_gold_imgs:.1f} images"
+        " a query on average",
+        "splits": _counts(summary.splits),
+        "kinds": _counts(summary.kinds),
+        "content hash": summary.content_hash,
+    }
+    return "\n".join(f"{name:<13} {value}" for name, value in rows.items())
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+
+
+@contextlib.contextmanager
+def _progress(message: str) -> Iterator[None]:
+    """Show on the terminal that work is going on, once it takes long."""
+    import threading
+
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    status = console.status(message)
+    timer = threading.Timer(_PROGRESS_AFTER, status.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        status.stop()

@@ -1,0 +1,91 @@
+"""``ffr``: a group whose subcommands are registered by the packages that own them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from ffr_eval.errors import FfrError
+
+
+class _Commands(click.Group):
+    """Subcommands by entry point, imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """All registered names."""
+        from ffr_eval import plugins
+
+        return list(plugins.registered(plugins.COMMANDS))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a command; ``None`` if there is none of that name."""
+        from ffr_eval import plugins
+
+        point = plugins.registered(plugins.COMMANDS).get(cmd_name)
+        command: click.Command | None = None if point is None else point.load()
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Resolve a command, or suggest the nearest name."""
+        from ffr_eval import plugins
+
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            remedy = plugins.nearest(args[0], self.list_commands(ctx))
+            ctx.fail(f"no command {args[0]!r}: {remedy}")
+        return super().resolve_command(ctx, args)
+
+
+def _print_version(ctx: click.Context, _: Any, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"ffr {version('ffr-eval')}")
+        ctx.exit()
+
+
+@click.command(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""\b
+Examples:
+  ffr demo
+  ffr score predictions.jsonl --benchmark my-benchmark
+  ffr COMMAND --help
+""",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version.",
+)
+def ffr() -> None:
+    """Evaluate Fine-grained Fragment Retrieval: data, baselines, scores, ranks."""
+
+
+def main() -> NoReturn:
+    """Run the command line: exit code 2 for a mistake in the input, 1 for a failed run."""
+    try:
+        ffr.main(prog_name="ffr", standalone_mode=False)
+    except FfrError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output went away, for example `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(0)

@@ -1,0 +1,392 @@
+"""ms-swift inference output: records that carry dialogue, gold and answer (task-format).
+
+Large files are read in pieces, by several processes if asked to; what stays in memory is the ids.
+"""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+import numpy as np
+
+from ffr_eval.answer import Answer, parse_answer
+from ffr_eval.errors import InputError, Problem
+from ffr_eval.jsonl import MAX_LINE_BYTES, decode, is_truncated, open_binary, problem
+from ffr_eval.marked_ids import marked_ids
+from ffr_eval.predictions import OUTCOME_CODE
+from ffr_eval.ragged import Ragged
+from ffr_eval.types import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ffr_eval.answer import ParseMode
+
+T = TypeVar("T")
+
+PIECE_BYTES: Final = 8 * 2**20
+_BUFFER_BYTES: Final = 2**18  # small enough for lines to stay in the processor's cache
+_BATCH: Final = 64  # records whose texts are searched for ids together
+
+
+class MessageRecord(msgspec.Struct, frozen=True, gc=False):
+    """A chat message; ``content`` is text, or a list of parts of which those with text count."""
+
+    role: str | None = None
+    content: Any = None
+
+
+class InferenceRecord(msgspec.Struct, frozen=True, gc=False):
+    """A line of an inference file; other fields may stand beside these."""
+
+    messages: list[MessageRecord]
+    labels: Any = msgspec.UNSET
+    response: Any = msgspec.UNSET
+    dialogue_id: Any = None
+
+
+class WindowRecord(InferenceRecord, frozen=True, gc=False):
+    """A line of an inference file of split dialogues, images included."""
+
+    images: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceColumns:
+    """Records of an inference file in columns; ids are as written, not yet coded.
+
+    Attributes:
+        dialogue_id: Shape ``(n,)``; empty where the record has none.
+        outcome: Codes of :data:`ffr_eval.predictions.OUTCOMES`, shape ``(n,)``; ``missing`` where
+            there is no response.
+        has_response: Whether the record has the key at all (``null`` counts), shape ``(n,)``.
+        utt_marked, img_marked: Ragged, the ids that the first user message marks.
+        utt_gold, img_gold, utt_predicted, img_predicted: Ragged.
+        lost_lists: How many gold or predicted lists were valid JSON that cannot be a set.
+        windows: With ``windows=True``: query and image paths of each record.
+    """
+
+    dialogue_id: list[str]
+    outcome: NDArray[np.int8]
+    has_response: NDArray[np.bool_]
+    utt_marked: Ragged
+    img_marked: Ragged
+    utt_gold: Ragged
+    img_gold: Ragged
+    utt_predicted: Ragged
+    img_predicted: Ragged
+    lost_lists: int = 0
+    windows: list[tuple[str, list[str]]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.outcome)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[InferenceColumns]) -> InferenceColumns:
+        """The records of all parts, in order."""
+        windows = [part.windows for part in parts if part.windows is not None]
+        return cls(
+            dialogue_id=[name for part in parts for name in part.dialogue_id],
+            outcome=np.concatenate([part.outcome for part in parts]),
+            has_response=np.concatenate([part.has_response for part in parts]),
+            **{
+                name: Ragged.concatenate([getattr(part, name) for part in parts])
+                for name in _RAGGED
+            },
+            lost_lists=sum(part.lost_lists for part in parts),
+            windows=[window for part in windows for window in part] if windows else None,
+        )
+
+
+_RAGGED: Final = (
+    *("utt_marked", "img_marked", "utt_gold", "img_gold", "utt_predicted", "img_predicted"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A piece of a file for one process; ``end`` is ``None`` for a compressed file, read whole."""
+
+    path: Path
+    start: int
+    end: int | None
+    parse: ParseMode
+    windows: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What came out of a task: columns, or the problem of a line counted from the piece's first."""
+
+    columns: InferenceColumns | None
+    lines: int
+    problem: Problem | None = None
+    truncated: bool = False
+
+
+def read_inference(
+    path: Path,
+    parse: ParseMode,
+    *,
+    windows: bool = False,
+    workers: int = 1,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[InferenceColumns, list[str]]:
+    """Read an inference file (``.jsonl`` or ``.jsonl.gz``).
+
+    Args:
+        path: The file.
+        parse: How answers are read; labels are always read as the original release does.
+        windows: Keep queries and image paths, to merge the windows of split dialogues.
+        workers: Processes to use on a file of several pieces.
+        progress: Called with the part of the file that is done, 0 to 1.
+
+    Returns:
+        The columns, and notes (a truncated last line that was dropped).
+
+    Raises:
+        InputError: For the first line that is not an inference record.
+    """
+    tasks = _tasks(path, parse, windows=windows)
+    columns: list[InferenceColumns] = []
+    notes: list[str] = []
+    lines = 0
+    for piece in _run(tasks, workers, progress):
+        if piece.problem is not None:
+            found = piece.problem
+            line = lines + (found.line or 0)
+            raise InputError(
+                found.message, file=path, line=line, field=found.field, remedy=found.remedy
+            )
+        lines += piece.lines
+        if piece.truncated:
+            notes.append(f"{path}:{lines}: dropped a truncated last line")
+        if piece.columns is not None:
+            columns.append(piece.columns)
+    if not sum(map(len, columns)):
+        raise InputError("no records", file=path, remedy="give a file with one record a line")
+    return InferenceColumns.concatenate(columns), notes
+
+
+def _tasks(path: Path, parse: ParseMode, *, windows: bool) -> list[_Task]:
+    if path.suffix == ".gz":
+        return [_Task(path, 0, None, parse, windows)]
+    tasks: list[_Task] = []
+    with open_binary(path) as stream:
+        size = stream.seek(0, 2)
+        start = 0
+        while start < size:
+            stream.seek(min(start + PIECE_BYTES, size))
+            stream.readline(MAX_LINE_BYTES + 1)  # a piece ends with a line (a longer one is
+            end = stream.tell()  # refused when the piece is read)
+            tasks.append(_Task(path, start, end, parse, windows))
+            start = end
+    return tasks
+
+
+def _run(
+    tasks: list[_Task], workers: int, progress: Callable[[float], None] | None
+) -> list[_Piece]:
+    """Do all tasks: this process from the last backwards, others from the first on."""
+    pieces: dict[int, _Piece] = {}
+
+    def done(index: int, piece: _Piece) -> None:
+        pieces[index] = piece
+        if progress is not None:
+            progress(len(pieces) / len(tasks))
+
+    if workers < 2 or len(tasks) < 4:
+        for index, task in enumerate(tasks):
+            done(index, _read_piece(task))
+            if pieces[index].problem is not None:
+                break
+        return list(pieces.values())
+    with ProcessPoolExecutor(workers - 1, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(_read_piece, task) for task in tasks]
+        for index in range(len(tasks) - 1, -1, -1):
+            if futures[index].cancel():
+                done(index, _read_piece(tasks[index]))
+        for index, future in enumerate(futures):
+            if not future.cancelled():
+                done(index, future.result())
+    return [pieces[index] for index in range(len(tasks))]
+
+
+def _read_piece(task: _Task) -> _Piece:
+    record_type = WindowRecord if task.windows else InferenceRecord
+    decoder = msgspec.json.Decoder(record_type)
+    batches: list[InferenceColumns] = []
+    records: list[InferenceRecord] = []
+    numbers: list[int] = []
+    number = 0
+
+    def flush() -> None:
+        if not records:
+            return
+        try:
+            batches.append(columns_of(records, task.parse, windows=task.windows))
+        except InputError as error:
+            found = error.problem
+            line = numbers[found.line or 0]
+            raise InputError(
+                found.message, line=line, field=found.field, remedy=found.remedy
+            ) from None
+        records.clear()
+        numbers.clear()
+
+    truncated = False
+    try:
+        for line in _lines(task):
+            number += 1
+            if len(line) > MAX_LINE_BYTES:
+                message = f"the line is longer than {MAX_LINE_BYTES / 2**20:.0f} MiB"
+                raise InputError(message, line=number, remedy="one record a line")
+            if line.isspace():
+                continue
+            try:
+                records.append(decode(line, decoder))
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                truncated = not line.endswith(b"\n") and is_truncated(line)
+                if truncated:
+                    break
+                raise problem(error, None, number) from None
+            numbers.append(number)
+            if len(records) == _BATCH:
+                flush()
+        flush()
+    except InputError as error:
+        return _Piece(None, number, error.problem)
+    return _Piece(
+        InferenceColumns.concatenate(batches) if batches else None, number, None, truncated
+    )
+
+
+def _lines(task: _Task) -> Iterator[bytes]:
+    """The lines of a piece, none read further than the limit."""
+    with open_binary(task.path, buffering=_BUFFER_BYTES) as stream:
+        position = stream.seek(task.start)
+        while task.end is None or position < task.end:
+            line = stream.readline(MAX_LINE_BYTES + 1)
+            if not line:
+                return
+            position += len(line)
+            yield line
+
+
+_QUERY: Final = re.compile(r"<\|query_start\|>(.*?)<\|query_end\|>", re.DOTALL)
+_LOST: Final = ("not a list", "a list of lists")
+
+
+def columns_of(
+    records: Sequence[InferenceRecord], parse: ParseMode, *, windows: bool = False
+) -> InferenceColumns:
+    """Records in columns.
+
+    Raises:
+        InputError: For a record whose labels or response are not as they should be; ``line`` is
+            the record's place among ``records``, counted from 0.
+    """
+    gold = [parse_answer(text, "official") for text in _checked(records, _labels)]
+    responses = _checked(records, _response)
+    answers = [_NO_RESPONSE if text is None else parse_answer(text, parse) for text in responses]
+    texts = [first_user_text(record.messages) for record in records]
+    utt_marked, img_marked = marked_ids(texts)
+    return InferenceColumns(
+        dialogue_id=["" if name is None else str(name) for name in map(_dialogue_id, records)],
+        outcome=np.array([OUTCOME_CODE[answer.outcome] for answer in answers], dtype=np.int8),
+        has_response=np.array([record.response is not msgspec.UNSET for record in records]),
+        utt_marked=utt_marked,
+        img_marked=img_marked,
+        utt_gold=Ragged.from_lists([answer.utt_ids for answer in gold]),
+        img_gold=Ragged.from_lists([answer.img_ids for answer in gold]),
+        utt_predicted=Ragged.from_lists([answer.utt_ids for answer in answers]),
+        img_predicted=Ragged.from_lists([answer.img_ids for answer in answers]),
+        lost_lists=sum(
+            answer.problem.count(lost)
+            for answer in (*gold, *answers)
+            if answer.problem is not None
+            for lost in _LOST
+        ),
+        windows=[_window(record, text) for record, text in zip(records, texts, strict=True)]
+        if windows
+        else None,
+    )
+
+
+def _checked(records: Sequence[InferenceRecord], read: Callable[[InferenceRecord], T]) -> list[T]:
+    values: list[T] = []
+    try:
+        for record in records:
+            values.append(read(record))  # noqa: PERF401  # how far it came is needed below
+    except InputError as error:
+        found = error.problem
+        raise InputError(
+            found.message, line=len(values), field=found.field, remedy=found.remedy
+        ) from None
+    return values
+
+
+def _labels(record: InferenceRecord) -> str:
+    if isinstance(record.labels, str):
+        return record.labels
+    absent = record.labels is msgspec.UNSET or record.labels is None
+    message = "missing: the record has no gold" if absent else "expected the answer markup as text"
+    remedy = "give inference output, in which `labels` is the gold answer markup"
+    raise InputError(message, field="labels", remedy=remedy)
+
+
+def _response(record: InferenceRecord) -> str | None:
+    response = record.response
+    if isinstance(response, str):
+        return response
+    if response is None or response is msgspec.UNSET:
+        return None
+    message = f"expected text or null, got {type(response).__name__}"
+    raise InputError(message, field="response", remedy="store the model's raw text")
+
+
+def _dialogue_id(record: InferenceRecord) -> Any:
+    return record.dialogue_id
+
+
+def _window(record: InferenceRecord, text: str) -> tuple[str, list[str]]:
+    query = _QUERY.search(text)
+    images = record.images if isinstance(record, WindowRecord) else None
+    return query.group(1) if query else "", _image_paths(images)
+
+
+_NO_RESPONSE: Final = Answer((), (), Outcome.MISSING)
+
+
+def first_user_text(messages: Sequence[MessageRecord]) -> str:
+    """The text of the first user message, empty if there is none."""
+    for message in messages:
+        if message.role == "user":
+            return _text_of(message.content)
+    return ""
+
+
+def _text_of(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        parts = (part.get("text") for part in content if isinstance(part, dict))
+        return "".join(part for part in parts if isinstance(part, str))
+    return ""
+
+
+def _image_paths(images: Any) -> list[str]:
+    """The paths of a record's images; empty where they are not given as paths."""
+    paths = [
+        item if isinstance(item, str) else item.get("path") if isinstance(item, dict) else None
+        for item in (images if isinstance(images, list) else [])
+    ]
+    return [path if isinstance(path, str) else "" for path in paths]

@@ -1,0 +1,98 @@
+"""The columnar prediction table: what every protocol, group, reward and board is computed from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from ffr_eval.benchmark.validation import kind_of
+from ffr_eval.types import ANSWERED, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from ffr_eval.ragged import IntArray, Ragged
+
+OUTCOMES: Final = tuple(Outcome)
+"""Outcomes by code: the ``outcome`` column holds positions in this tuple."""
+
+OUTCOME_CODE: Final = {outcome: code for code, outcome in enumerate(OUTCOMES)}
+_ANSWERED: Final = np.array([outcome in ANSWERED for outcome in OUTCOMES])
+
+
+@dataclass(frozen=True, slots=True)
+class ModalityColumns:
+    """Gold and predicted ids of one modality, as codes (see :mod:`ffr_eval.metrics.counts`).
+
+    Attributes:
+        gold: Ragged, the gold codes of each sample.
+        predicted: Ragged, the predicted codes of each sample, repetitions kept.
+        universe: How many ids each sample's universe has, shape ``(n,)``.
+    """
+
+    gold: Ragged
+    predicted: Ragged
+    universe: IntArray
+
+    def take(self, index: IntArray) -> ModalityColumns:
+        """Some samples."""
+        return ModalityColumns(
+            self.gold.take(index), self.predicted.take(index), self.universe[index]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionTable:
+    """Predictions beside the gold, one row a sample.
+
+    Attributes:
+        sample_id: Shape ``(n,)``.
+        dialogue_id: Shape ``(n,)``; samples of one dialogue are not independent.
+        outcome: Codes of :data:`OUTCOMES`, shape ``(n,)``.
+        turns: Turns of each sample's dialogue, shape ``(n,)``.
+        utterance, image: The two modalities.
+        language: Of each sample's dialogue, where it is known.
+        left_out: Records that the protocol does not count.
+        notes: Sentences that a reader of the figures should know.
+    """
+
+    sample_id: Sequence[str]
+    dialogue_id: Sequence[str]
+    outcome: NDArray[np.int8]
+    turns: IntArray
+    utterance: ModalityColumns
+    image: ModalityColumns
+    language: Sequence[str | None] | None = None
+    left_out: int = 0
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.sample_id)
+
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        """Which samples have a usable answer (outcome ok or empty), shape ``(n,)``."""
+        flags: NDArray[np.bool_] = _ANSWERED[self.outcome]
+        return flags
+
+    @property
+    def kind(self) -> NDArray[np.str_]:
+        """The query kind of each sample, by its gold, shape ``(n,)``."""
+        names = np.array([[kind_of(utts, imgs) for imgs in ((), (0,))] for utts in ((), (0,))])
+        has_utterance = (self.utterance.gold.lengths > 0).astype(np.int64)
+        has_image = (self.image.gold.lengths > 0).astype(np.int64)
+        kinds: NDArray[np.str_] = names[has_utterance, has_image]
+        return kinds
+
+    def outcome_counts(self) -> dict[str, int]:
+        """How many samples ended how, every outcome named."""
+        numbers = np.bincount(self.outcome, minlength=len(OUTCOMES)).tolist()
+        return {outcome.value: numbers[code] for code, outcome in enumerate(OUTCOMES)}
+
+    def with_notes(self, *notes: str) -> PredictionTable:
+        """The table with more notes."""
+        return replace(self, notes=(*self.notes, *notes))

@@ -1,0 +1,1 @@
+"""Reports: figures as people read them."""

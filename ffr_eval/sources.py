@@ -1,0 +1,272 @@
+"""What can be scored, and the prediction table of it.
+
+A run folder, a prediction file, an ms-swift inference file, or predictions in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import msgspec
+
+from ffr_eval.benchmark.reader import read_benchmark
+from ffr_eval.benchmark.tables import Benchmark
+from ffr_eval.errors import InputError
+from ffr_eval.inference_file import read_inference
+from ffr_eval.jsonl import Located, decode, problem, read_lines
+from ffr_eval.prediction_file import PredictionRecord, prediction_of, read_predictions
+from ffr_eval.runs import PREDICTIONS, RECORD, read_run
+from ffr_eval.table import last_predictions, table_of, table_of_inference
+from ffr_eval.types import Fragment, Outcome, Prediction
+from ffr_eval.windows import merge_windows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ffr_eval.answer import ParseMode
+    from ffr_eval.metrics.protocols import ProtocolName
+    from ffr_eval.predictions import PredictionTable
+
+SourceKind: TypeAlias = Literal["run", "predictions", "inference"]
+PredictionsLike: TypeAlias = (
+    "str | Path | Iterable[Prediction | Mapping[str, Any]]"
+    " | Mapping[str, tuple[Iterable[int], Iterable[int]]]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """How to score.
+
+    Attributes:
+        benchmark: A benchmark, its folder, or the name of a bundled one; by default the one that a
+            run folder names.
+        split: Only this split; by default the split of a run, else all samples.
+        protocol: By default ``official`` for inference files, else ``strict``.
+        parse: How responses are read under ``strict``; ``lenient`` by default.
+        merge_windows: Merge the windows of split dialogues (inference files only).
+        workers: Processes for large inference files.
+        progress: Called with the part that is done, 0 to 1.
+    """
+
+    benchmark: Benchmark | str | Path | None = None
+    split: str | None = None
+    protocol: ProtocolName | None = None
+    parse: Literal["strict", "lenient"] | None = None
+    merge_windows: bool = False
+    workers: int = 1
+    progress: Callable[[float], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A prediction table and where it comes from.
+
+    Attributes:
+        name: A run's folder name or a file's name.
+        model: The model, where it is known.
+        benchmark: The benchmark; ``None`` for inference files, which carry their own gold.
+        split: The split that is scored; ``None`` for all samples.
+    """
+
+    table: PredictionTable
+    protocol: ProtocolName
+    name: str
+    model: str | None = None
+    benchmark: Benchmark | None = None
+    split: str | None = None
+
+
+def load_source(predictions: PredictionsLike, request: Request) -> Source:
+    """Read what is to be scored.
+
+    Raises:
+        InputError: If it cannot be read, is of no known format, or does not fit the benchmark.
+    """
+    if not isinstance(predictions, str | Path):
+        return _from_memory(predictions, request)
+    path = Path(predictions)
+    kind = source_kind(path)
+    if kind == "inference":
+        return _from_inference(path, request)
+    if request.merge_windows:
+        message = "only ms-swift inference files have windows"
+        raise InputError(message, file=path, field="--merge-windows", remedy="leave it out")
+    return _from_run(path, request) if kind == "run" else _from_file(path, request)
+
+
+def source_kind(path: Path) -> SourceKind:
+    """What a path holds, by its files or its first record.
+
+    Raises:
+        InputError: If there is nothing, or nothing that can be scored.
+    """
+    if path.is_dir():
+        if (path / RECORD).exists():
+            return "run"
+        remedy = "give a run folder (made by `ffr run`), or a prediction file"
+        raise InputError(f"a folder without {RECORD}", file=path, remedy=remedy)
+    for line in read_lines(path):
+        try:
+            record = decode(line.data, msgspec.json.Decoder(Any))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            if not line.complete:  # a file of one truncated line
+                break
+            raise problem(error, path, line.number) from None
+        keys = set(record) if isinstance(record, dict) else set()
+        if "messages" in keys and "solution" in keys and not keys & {"labels", "response"}:
+            message = "an ms-swift dataset: it has gold, but no responses"
+            remedy = "give inference output, or `ffr data import mswift` it as a benchmark"
+            raise InputError(message, file=path, line=line.number, remedy=remedy)
+        if "messages" in keys:
+            return "inference"
+        if "sample_id" in keys:
+            return "predictions"
+        message = "neither a prediction nor an ms-swift inference record"
+        remedy = (
+            'one JSON object a line, with "sample_id" (a prediction) or "messages", "labels" and'
+            ' "response" (ms-swift inference output)'
+        )
+        raise InputError(message, file=path, line=line.number, remedy=remedy)
+    raise InputError("no records", file=path, remedy="give a file with one record a line")
+
+
+def _from_inference(path: Path, request: Request) -> Source:
+    if request.benchmark is not None or request.split is not None:
+        field = "--benchmark" if request.benchmark is not None else "--split"
+        message = "an ms-swift inference file carries its own gold"
+        raise InputError(message, file=path, field=field, remedy="leave the option out")
+    protocol, parse = _protocol_and_parse(request, "official")
+    columns, notes = read_inference(
+        path,
+        parse,
+        windows=request.merge_windows,
+        workers=request.workers,
+        progress=request.progress,
+    )
+    if request.merge_windows:
+        columns, more = merge_windows(columns)
+        notes += more
+    table = table_of_inference(columns, protocol).with_notes(*notes)
+    return Source(table, protocol, path.name)
+
+
+def _from_run(path: Path, request: Request) -> Source:
+    run = read_run(path)
+    if request.benchmark is None:
+        benchmark = _benchmark_of_run(path, run.benchmark.path)
+    else:
+        benchmark = _benchmark(request.benchmark)
+    if benchmark.content_hash != run.benchmark.hash:
+        message = (
+            f"the run was made on {run.benchmark.name} {run.benchmark.hash}, this is"
+            f" {benchmark.name} {benchmark.content_hash}"
+        )
+        remedy = "give the benchmark of the run with --benchmark, or run again on this one"
+        raise InputError(message, file=path / RECORD, field="benchmark.hash", remedy=remedy)
+    notes: list[str] = []
+    if run.limit is not None:
+        notes.append(f"the run was limited to {run.limit} samples; the others count as missing")
+    file = path / PREDICTIONS
+    predictions = read_predictions(file, notes) if file.exists() else iter(())
+    split = request.split if request.split is not None else run.split
+    source = _from_predictions(predictions, benchmark, split, request, file)
+    return replace(
+        source, table=source.table.with_notes(*notes), name=path.resolve().name, model=run.model
+    )
+
+
+def _benchmark_of_run(path: Path, recorded: str) -> Benchmark:
+    try:
+        return read_benchmark(recorded)
+    except InputError as error:
+        if Path(recorded).is_dir():
+            raise
+        raise InputError(
+            f"the run's benchmark is not at {recorded} any more ({error.problem.message})",
+            file=path / RECORD,
+            field="benchmark.path",
+            remedy="say where it is: --benchmark DIR",
+        ) from None
+
+
+def _from_file(path: Path, request: Request) -> Source:
+    if request.benchmark is None:
+        message = "a prediction file has no gold of its own"
+        remedy = "name the benchmark: --benchmark DIR"
+        raise InputError(message, file=path, field="--benchmark", remedy=remedy)
+    notes: list[str] = []
+    benchmark = _benchmark(request.benchmark)
+    records = read_predictions(path, notes)
+    source = _from_predictions(records, benchmark, request.split, request, path)
+    return replace(source, table=source.table.with_notes(*notes), name=path.name)
+
+
+def _from_memory(predictions: Any, request: Request) -> Source:
+    if request.benchmark is None:
+        remedy = "pass the benchmark, its folder, or the name of a bundled one"
+        raise InputError("predictions need a benchmark", field="benchmark", remedy=remedy)
+    benchmark = _benchmark(request.benchmark)
+    records = (Located(place, item) for place, item in enumerate(_predictions(predictions), 1))
+    return _from_predictions(records, benchmark, request.split, request, None)
+
+
+def _predictions(predictions: Any) -> Iterator[Prediction]:
+    """Predictions of a mapping or iterable in memory.
+
+    Raises:
+        InputError: For an item that is no prediction; ``line`` is its place, counted from 1.
+    """
+    if isinstance(predictions, Mapping):
+        for sample_id, (utt_ids, img_ids) in predictions.items():
+            fragment = Fragment(tuple(utt_ids), tuple(img_ids))
+            outcome = Outcome.OK if fragment.utt_ids or fragment.img_ids else Outcome.EMPTY
+            yield Prediction(sample_id, outcome, fragment)
+        return
+    for place, item in enumerate(predictions, 1):
+        if isinstance(item, Prediction):
+            yield item
+            continue
+        try:
+            yield prediction_of(msgspec.convert(item, PredictionRecord))
+        except msgspec.ValidationError as error:
+            raise problem(error, "predictions", place) from None
+
+
+def _from_predictions(
+    predictions: Iterator[Located[Prediction]],
+    benchmark: Benchmark,
+    split: str | None,
+    request: Request,
+    file: Path | None,
+) -> Source:
+    protocol, parse = _protocol_and_parse(request, "strict")
+    rows = benchmark.rows(split)
+    found = last_predictions(predictions, benchmark, file)
+    table = table_of(benchmark, found, protocol, parse, rows)
+    notes = list(benchmark.warnings)
+    if split is None and found:
+        splits = {benchmark.queries.split[benchmark.row_of(name) or 0] for name in found}
+        if len(splits) == 1 < len(benchmark.splits):
+            only = splits.pop()
+            notes.append(f"all predictions are of split {only!r}: did you mean --split {only}?")
+    name = file.name if file is not None else "predictions"
+    return Source(table.with_notes(*notes), protocol, name, None, benchmark, split)
+
+
+def _protocol_and_parse(request: Request, default: ProtocolName) -> tuple[ProtocolName, ParseMode]:
+    protocol = request.protocol or default
+    if protocol == "official":
+        if request.parse is not None:
+            message = "protocol official reads answers in its own way"
+            remedy = "leave --parse out, or use --protocol strict"
+            raise InputError(message, field="--parse", remedy=remedy)
+        return protocol, "official"
+    return protocol, request.parse or "lenient"
+
+
+def _benchmark(benchmark: Benchmark | str | Path) -> Benchmark:
+    return benchmark if isinstance(benchmark, Benchmark) else read_benchmark(benchmark)

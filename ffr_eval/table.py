@@ -1,0 +1,182 @@
+"""Prediction tables out of predictions and a benchmark, or out of an inference file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from ffr_eval.answer import parse_answer
+from ffr_eval.coding import Universe
+from ffr_eval.errors import InputError
+from ffr_eval.metrics.protocols import OFFICIAL_ABSENT
+from ffr_eval.predictions import OUTCOME_CODE, ModalityColumns, PredictionTable
+from ffr_eval.ragged import Ragged
+from ffr_eval.types import ANSWERED, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from ffr_eval.answer import ParseMode
+    from ffr_eval.benchmark import Benchmark
+    from ffr_eval.inference_file import InferenceColumns
+    from ffr_eval.jsonl import Located
+    from ffr_eval.metrics.protocols import ProtocolName
+    from ffr_eval.ragged import IntArray
+    from ffr_eval.types import Prediction
+
+_READ_AGAIN: Final = frozenset({Outcome.OK, Outcome.EMPTY, Outcome.PARSE_ERROR})
+"""Outcomes that follow from the text; the others come from what the server or engine said."""
+
+
+def last_predictions(
+    predictions: Iterable[Located[Prediction]], benchmark: Benchmark, source: Path | None = None
+) -> dict[str, Prediction]:
+    """Predictions by sample id; the last one of a sample wins.
+
+    Raises:
+        InputError: For a prediction on a sample that the benchmark does not have.
+    """
+    found: dict[str, Prediction] = {}
+    for located in predictions:
+        sample_id = located.record.sample_id
+        if benchmark.row_of(sample_id) is None:
+            raise InputError(
+                f"{benchmark.name} has no sample {sample_id!r}",
+                file=source,
+                line=located.line,
+                field="sample_id",
+                remedy="check that --benchmark is what the predictions were made on",
+            )
+        found[sample_id] = located.record
+    return found
+
+
+def table_of(
+    benchmark: Benchmark,
+    predictions: Mapping[str, Prediction],
+    protocol: ProtocolName,
+    parse: ParseMode,
+    rows: IntArray,
+) -> PredictionTable:
+    """The prediction table of some samples of a benchmark.
+
+    Args:
+        benchmark: The benchmark.
+        predictions: By sample id; samples without one are ``missing``.
+        protocol: For which codes and universes are made.
+        parse: How raw responses are read.
+        rows: Rows of the benchmark's query table.
+    """
+    queries, dialogues = benchmark.queries, benchmark.dialogues
+    dialogue = queries.dialogue[rows]
+    sample_ids = [queries.sample_id[row] for row in rows]
+    answers = [_answer(predictions.get(sample_id), parse) for sample_id in sample_ids]
+    modalities = (
+        (dialogues.utt_ids, queries.gold_utt_ids, [utt_ids for _, utt_ids, _ in answers]),
+        (dialogues.img_ids, queries.gold_img_ids, [img_ids for _, _, img_ids in answers]),
+    )
+    utterance, image = (
+        _columns(ids, dialogue, gold.take(rows), Ragged.from_lists(predicted), protocol)
+        for ids, gold, predicted in modalities
+    )
+    return PredictionTable(
+        sample_id=sample_ids,
+        dialogue_id=[dialogues.dialogue_id[row] for row in dialogue],
+        outcome=np.array([OUTCOME_CODE[outcome] for outcome, _, _ in answers], dtype=np.int8),
+        turns=dialogues.utt_ids.lengths[dialogue],
+        utterance=utterance,
+        image=image,
+        language=[dialogues.language[row] for row in dialogue],
+    )
+
+
+def _answer(
+    prediction: Prediction | None, parse: ParseMode
+) -> tuple[Outcome, Sequence[int], Sequence[int]]:
+    if prediction is None:
+        return Outcome.MISSING, (), ()
+    if prediction.outcome not in _READ_AGAIN:
+        return prediction.outcome, (), ()
+    if prediction.response is not None:
+        answer = parse_answer(prediction.response, parse)
+        return answer.outcome, answer.utt_ids, answer.img_ids
+    if prediction.outcome not in ANSWERED:
+        return prediction.outcome, (), ()
+    fragment = prediction.payload
+    outcome = Outcome.OK if fragment.utt_ids or fragment.img_ids else Outcome.EMPTY
+    return outcome, fragment.utt_ids, fragment.img_ids
+
+
+def _columns(
+    ids: Ragged, dialogue: IntArray, gold: Ragged, predicted: Ragged, protocol: ProtocolName
+) -> ModalityColumns:
+    """Code one modality; sample ``i`` belongs to the dialogue in row ``dialogue[i]`` of ``ids``."""
+    if protocol == "official":
+        return ModalityColumns(gold, predicted, official_universe(ids)[dialogue])
+    universe = Universe(ids)
+    return ModalityColumns(
+        universe.encode(gold, dialogue),
+        universe.encode(predicted, dialogue),
+        universe.sizes[dialogue],
+    )
+
+
+def official_universe(marked: Ragged) -> IntArray:
+    """Sizes of the universes ``{0 … M}``: M the largest marked id, 20 where none is marked."""
+    largest = np.full(len(marked), OFFICIAL_ABSENT, dtype=np.int64)
+    some = marked.lengths > 0
+    if some.any():
+        largest[some] = np.maximum.reduceat(marked.values, marked.offsets[:-1][some])
+    return largest + 1
+
+
+def table_of_inference(columns: InferenceColumns, protocol: ProtocolName) -> PredictionTable:
+    """The prediction table of an inference file, its universe the ids that its prompts mark.
+
+    Under ``official``, records without a ``response`` key are left out, as the original does.
+    """
+    everyone = np.arange(len(columns), dtype=np.int64)
+    rows = np.flatnonzero(columns.has_response) if protocol == "official" else everyone
+    modalities = (
+        (columns.utt_marked, columns.utt_gold, columns.utt_predicted),
+        (columns.img_marked, columns.img_gold, columns.img_predicted),
+    )
+    utterance, image = (
+        _columns(marked, everyone, gold, predicted, protocol).take(rows)
+        for marked, gold, predicted in modalities
+    )
+    notes = []
+    if len(rows) < len(columns):
+        notes.append(
+            f"{len(columns) - len(rows)} records without a response are left out, as the original"
+            " release does"
+        )
+    if columns.lost_lists:
+        notes.append(
+            f"{columns.lost_lists} lists are valid JSON but no list of ids; the original release"
+            " fails on them, here they are read as empty"
+        )
+    names = _sample_ids(columns.dialogue_id)
+    return PredictionTable(
+        sample_id=[names[row] for row in rows],
+        dialogue_id=[columns.dialogue_id[row] for row in rows],
+        outcome=columns.outcome[rows],
+        turns=columns.utt_marked.lengths[rows],
+        utterance=utterance,
+        image=image,
+        left_out=len(columns) - len(rows),
+        notes=tuple(notes),
+    )
+
+
+def _sample_ids(dialogue_ids: Sequence[str]) -> list[str]:
+    """``<dialogue_id>#<k>``, k counted in file order (task-format)."""
+    seen: dict[str, int] = {}
+    names = []
+    for dialogue_id in dialogue_ids:
+        k = seen.get(dialogue_id, 0)
+        seen[dialogue_id] = k + 1
+        names.append(f"{dialogue_id}#{k}")
+    return names

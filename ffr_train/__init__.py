@@ -1,0 +1,1 @@
+"""Training for fragment retrieval: rewards, supervised fine-tuning, GRPO and curriculum."""
