@@ -13,12 +13,15 @@ from __future__ import annotations
 import json
 import re
 from hashlib import blake2b
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from ffr_eval.markup import IMG_IDS, UTT_IDS
 from ffr_eval.types import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ParseMode: TypeAlias = Literal["strict", "lenient", "official"]
 
@@ -252,6 +255,7 @@ def _ids_of(content: str) -> list[int] | None:
 # --- official ------------------------------------------------------------------------------------
 
 _INT_LIST: Final = msgspec.json.Decoder(list[int])
+_LIST_PAIRS: Final = msgspec.json.Decoder(list[tuple[tuple[int, ...], tuple[int, ...]]])
 _LARGE: Final = 2**62
 _USUAL: Final = re.compile(
     rf"{re.escape(UTT_IDS[0])}(\[[0-9, ]*\]){re.escape(UTT_IDS[1])}"
@@ -260,15 +264,6 @@ _USUAL: Final = re.compile(
 
 
 def _parse_official(text: str) -> Answer:
-    usual = _USUAL.match(text)  # nearly every text; what follows is for the others
-    if usual is not None:
-        try:
-            utterances, images = map(_INT_LIST.decode, usual.groups())
-        except msgspec.DecodeError:
-            pass
-        else:
-            if max(utterances, default=0) < _LARGE and max(images, default=0) < _LARGE:
-                return _answer(utterances, images)
     utterances, utterance_problem = _official_ids(text, UTT_IDS)
     images, image_problem = _official_ids(text, IMG_IDS)
     problems = (("utt_ids", utterance_problem), ("img_ids", image_problem))
@@ -276,6 +271,26 @@ def _parse_official(text: str) -> Answer:
     if utterance_problem and image_problem:
         return _failure(problem)
     return _answer(utterances, images, problem or None)
+
+
+def parse_official_answers(texts: Sequence[str]) -> list[Answer]:
+    """:func:`parse_answer` in mode ``official`` on many texts, the usual ones decoded together."""
+    matches = [_USUAL.match(text) for text in texts]
+    lists = ",".join([f"[{match[1]},{match[2]}]" for match in matches if match is not None])
+    try:
+        usual = iter(_LIST_PAIRS.decode(f"[{lists}]"))
+    except msgspec.DecodeError:
+        return [_parse_official(text) for text in texts]
+    return [
+        _parse_official(text) if match is None else _usual_answer(*next(usual))
+        for text, match in zip(texts, matches, strict=True)
+    ]
+
+
+def _usual_answer(utterances: tuple[int, ...], images: tuple[int, ...]) -> Answer:
+    if max(utterances, default=0) >= _LARGE or max(images, default=0) >= _LARGE:
+        return _answer([_stand_in(n) for n in utterances], [_stand_in(n) for n in images])
+    return Answer(utterances, images, _OK if utterances or images else _EMPTY)
 
 
 def _official_ids(text: str, markers: tuple[str, str]) -> tuple[list[int], str | None]:

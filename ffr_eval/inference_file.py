@@ -9,12 +9,13 @@ import re
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
 
-from ffr_eval.answer import Answer, parse_answer
+from ffr_eval.answer import Answer, parse_answer, parse_official_answers
 from ffr_eval.errors import InputError, Problem
 from ffr_eval.jsonl import MAX_LINE_BYTES, decode, is_truncated, open_binary, problem
 from ffr_eval.marked_ids import marked_ids
@@ -24,17 +25,13 @@ from ffr_eval.types import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from ffr_eval.answer import ParseMode
 
-T = TypeVar("T")
-
 PIECE_BYTES: Final = 8 * 2**20
-_BUFFER_BYTES: Final = 2**18  # small enough for lines to stay in the processor's cache
-_BATCH: Final = 64  # records whose texts are searched for ids together
+_BLOCK_BYTES: Final = 2**20  # read and decoded at once: few calls, and still in the cache
 
 
 class MessageRecord(msgspec.Struct, frozen=True, gc=False):
@@ -209,7 +206,7 @@ def _run(
             if pieces[index].problem is not None:
                 break
         return list(pieces.values())
-    with ProcessPoolExecutor(workers - 1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers - 1, mp_context=get_context(_start_method())) as pool:
         futures = [pool.submit(_read_piece, task) for task in tasks]
         for index in range(len(tasks) - 1, -1, -1):
             if futures[index].cancel():
@@ -220,65 +217,85 @@ def _run(
     return [pieces[index] for index in range(len(tasks))]
 
 
+def _start_method() -> str:
+    """``fork`` starts at once, but is only safe in a process of a single thread."""
+    threads = Path("/proc/self/task")
+    single = threads.is_dir() and len(list(threads.iterdir())) == 1
+    return "fork" if single else "spawn"
+
+
 def _read_piece(task: _Task) -> _Piece:
     record_type = WindowRecord if task.windows else InferenceRecord
     decoder = msgspec.json.Decoder(record_type)
     batches: list[InferenceColumns] = []
-    records: list[InferenceRecord] = []
-    numbers: list[int] = []
-    number = 0
-
-    def flush() -> None:
-        if not records:
-            return
-        try:
-            batches.append(columns_of(records, task.parse, windows=task.windows))
-        except InputError as error:
-            found = error.problem
-            line = numbers[found.line or 0]
-            raise InputError(
-                found.message, line=line, field=found.field, remedy=found.remedy
-            ) from None
-        records.clear()
-        numbers.clear()
-
-    truncated = False
+    number, truncated = 0, False
     try:
-        for line in _lines(task):
-            number += 1
-            if len(line) > MAX_LINE_BYTES:
-                message = f"the line is longer than {MAX_LINE_BYTES / 2**20:.0f} MiB"
-                raise InputError(message, line=number, remedy="one record a line")
-            if line.isspace():
-                continue
+        for block in _blocks(task):
             try:
-                records.append(decode(line, decoder))
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                truncated = not line.endswith(b"\n") and is_truncated(line)
-                if truncated:
-                    break
-                raise problem(error, None, number) from None
-            numbers.append(number)
-            if len(records) == _BATCH:
-                flush()
-        flush()
+                records = decoder.decode_lines(block)
+                batches.append(columns_of(records, task.parse, windows=task.windows))
+                number += block.count(b"\n")
+            except (msgspec.DecodeError, UnicodeDecodeError, InputError, RecursionError):
+                columns, number, truncated = _read_lines(block, number, decoder, task)
+                batches.append(columns)
     except InputError as error:
         return _Piece(None, number, error.problem)
-    return _Piece(
-        InferenceColumns.concatenate(batches) if batches else None, number, None, truncated
-    )
+    return _Piece(InferenceColumns.concatenate(batches), number, None, truncated)
 
 
-def _lines(task: _Task) -> Iterator[bytes]:
-    """The lines of a piece, none read further than the limit."""
-    with open_binary(task.path, buffering=_BUFFER_BYTES) as stream:
+def _read_lines(
+    block: bytes, number: int, decoder: msgspec.json.Decoder[Any], task: _Task
+) -> tuple[InferenceColumns, int, bool]:
+    """A block line by line, where it cannot be read at once.
+
+    Returns:
+        The columns, the number of the last line, and whether that was truncated and left out.
+
+    Raises:
+        InputError: For the first line that is not a record.
+    """
+    batches: list[InferenceColumns] = [columns_of([], task.parse, windows=task.windows)]
+    end = number + block.count(b"\n") + (not block.endswith(b"\n"))
+    for line in block.removesuffix(b"\n").split(b"\n"):
+        number += 1
+        if len(line) > MAX_LINE_BYTES:
+            message = f"the line is longer than {MAX_LINE_BYTES / 2**20:.0f} MiB"
+            raise InputError(message, line=number, remedy="one record a line")
+        if not line.strip():
+            continue
+        try:
+            records = [decode(line, decoder)]
+            batches.append(columns_of(records, task.parse, windows=task.windows))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            last = number == end and not block.endswith(b"\n")
+            if last and is_truncated(line):
+                return InferenceColumns.concatenate(batches), number, True
+            raise problem(error, None, number) from None
+        except InputError as error:
+            found = error.problem
+            raise InputError(
+                found.message, line=number, field=found.field, remedy=found.remedy
+            ) from None
+    return InferenceColumns.concatenate(batches), number, False
+
+
+def _blocks(task: _Task) -> Iterator[bytes]:
+    """The bytes of a piece in blocks of whole lines.
+
+    A block holds at most ``_BLOCK_BYTES`` and the rest of a line, that one up to the limit and a
+    byte more, by which it is known to be too long.
+    """
+    with open_binary(task.path) as stream:
         position = stream.seek(task.start)
         while task.end is None or position < task.end:
-            line = stream.readline(MAX_LINE_BYTES + 1)
-            if not line:
+            size = _BLOCK_BYTES if task.end is None else min(_BLOCK_BYTES, task.end - position)
+            block = stream.read(size)
+            if not block:
                 return
-            position += len(line)
-            yield line
+            if not block.endswith(b"\n"):
+                block += stream.readline(MAX_LINE_BYTES + 1)
+            position += len(block)
+            yield block
 
 
 _QUERY: Final = re.compile(r"<\|query_start\|>(.*?)<\|query_end\|>", re.DOTALL)
@@ -291,12 +308,11 @@ def columns_of(
     """Records in columns.
 
     Raises:
-        InputError: For a record whose labels or response are not as they should be; ``line`` is
-            the record's place among ``records``, counted from 0.
+        InputError: For a record whose labels or response are not as they should be.
     """
-    gold = [parse_answer(text, "official") for text in _checked(records, _labels)]
-    responses = _checked(records, _response)
-    answers = [_NO_RESPONSE if text is None else parse_answer(text, parse) for text in responses]
+    gold = parse_official_answers([_labels(record) for record in records])
+    responses = [_response(record) for record in records]
+    answers = _parse(responses, parse)
     texts = [first_user_text(record.messages) for record in records]
     utt_marked, img_marked = marked_ids(texts)
     return InferenceColumns(
@@ -321,19 +337,6 @@ def columns_of(
     )
 
 
-def _checked(records: Sequence[InferenceRecord], read: Callable[[InferenceRecord], T]) -> list[T]:
-    values: list[T] = []
-    try:
-        for record in records:
-            values.append(read(record))  # noqa: PERF401  # how far it came is needed below
-    except InputError as error:
-        found = error.problem
-        raise InputError(
-            found.message, line=len(values), field=found.field, remedy=found.remedy
-        ) from None
-    return values
-
-
 def _labels(record: InferenceRecord) -> str:
     if isinstance(record.labels, str):
         return record.labels
@@ -351,6 +354,13 @@ def _response(record: InferenceRecord) -> str | None:
         return None
     message = f"expected text or null, got {type(response).__name__}"
     raise InputError(message, field="response", remedy="store the model's raw text")
+
+
+def _parse(responses: Sequence[str | None], parse: ParseMode) -> list[Answer]:
+    if parse != "official":
+        return [_NO_RESPONSE if text is None else parse_answer(text, parse) for text in responses]
+    answers = iter(parse_official_answers([text for text in responses if text is not None]))
+    return [_NO_RESPONSE if text is None else next(answers) for text in responses]
 
 
 def _dialogue_id(record: InferenceRecord) -> Any:

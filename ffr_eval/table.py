@@ -144,9 +144,11 @@ def table_of_inference(columns: InferenceColumns, protocol: ProtocolName) -> Pre
         (columns.img_marked, columns.img_gold, columns.img_predicted),
     )
     utterance, image = (
-        _columns(marked, everyone, gold, predicted, protocol).take(rows)
+        _columns(marked, everyone, gold, predicted, protocol)
         for marked, gold, predicted in modalities
     )
+    if len(rows) < len(columns):
+        utterance, image = utterance.take(rows), image.take(rows)
     notes = []
     if len(rows) < len(columns):
         notes.append(

@@ -63,6 +63,10 @@ def score(
     A sample without a prediction counts as one without a usable answer. Ids are read again from
     the raw responses.
     """
+    import os
+
+    # One thread in this process lets large files be read by forked processes, which start at once.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from ffr_eval.cli.output import write_report
     from ffr_eval.report.terminal import print_scores
     from ffr_eval.scoring import score_table
