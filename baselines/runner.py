@@ -184,7 +184,13 @@ class _Notes:
 
 def _place(benchmark: str | Path) -> str:
     path = Path(benchmark)
-    return str(path.absolute()) if path.is_dir() else str(benchmark)
+    place = str(path.absolute()) if path.is_dir() else str(benchmark)
+    try:
+        place.encode()
+    except UnicodeEncodeError:
+        remedy = "rename the folder"
+        raise InputError("the path is not UTF-8", file=repr(place), remedy=remedy) from None
+    return place
 
 
 def _learn(model: Model, benchmark: Benchmark, folder: RunFolder) -> None:

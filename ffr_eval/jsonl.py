@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import re
@@ -195,7 +196,7 @@ def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     except msgspec.DecodeError:
         whole = _ESCAPE.sub(lambda m: rb"\ufffd" if m.group("lone") else m.group(), data)
         try:
-            value = json.loads(whole)
+            value = json.loads(whole.decode("utf-8-sig"))
         except (json.JSONDecodeError, RecursionError):
             value = None
         if value is None:
@@ -256,11 +257,15 @@ def read_records(
 
 
 def is_truncated(data: bytes) -> bool:
-    """Whether bytes are the beginning of a JSON object that was cut off."""
+    """Whether bytes are the beginning of a JSON object that was cut off, maybe in a character."""
     try:
-        json.loads(data)
+        text = codecs.getincrementaldecoder("utf-8")().decode(data)
+    except UnicodeDecodeError:
+        return False
+    try:
+        json.loads(text)
     except (ValueError, RecursionError):
-        return data.lstrip().startswith(b"{")
+        return text.lstrip().startswith("{")
     return False
 
 

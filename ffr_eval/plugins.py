@@ -10,7 +10,7 @@ import difflib
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Final
 
-from ffr_eval.errors import InputError
+from ffr_eval.errors import FfrError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,12 +33,19 @@ def load(group: str, name: str) -> Any:
 
     Raises:
         InputError: If there is none of that name; the message suggests the nearest.
+        FfrError: If it is broken.
     """
     points = registered(group)
+    what = group.removeprefix("ffr.").removesuffix("s")
     if name not in points:
-        what = group.removeprefix("ffr.").removesuffix("s")
         raise InputError(f"unknown {what} {name!r}", remedy=nearest(name, points))
-    return points[name].load()
+    try:
+        return points[name].load()
+    except (ImportError, AttributeError) as error:
+        if isinstance(error, FfrError):
+            raise
+        message = f"the {what} {name!r} cannot be loaded: {error}"
+        raise FfrError(f"{message}\n  → repair or remove the package that registers it") from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

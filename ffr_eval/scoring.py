@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,6 @@ from ffr_eval.errors import InputError, MissingExtraError
 from ffr_eval.metrics.groups import group_rows
 from ffr_eval.metrics.protocols import Evaluation, Macro, Micro, ProtocolName, evaluate
 from ffr_eval.metrics.retrieval import ratio
-from ffr_eval.plugins import nearest
 from ffr_eval.predictions import OUTCOMES
 
 if TYPE_CHECKING:
@@ -157,7 +157,10 @@ def parse_metric(name: str) -> tuple[str, str, str]:
     parts = name.split(".")
     known = [f"{a}.{m}.{f}" for a in AVERAGES for m in MODALITIES for f in FIGURES]
     if len(parts) != 3 or name not in known:
-        raise InputError(f"unknown metric {name!r}", field="metric", remedy=nearest(name, known))
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        remedy = hint + "a metric is " + ".".join(map("|".join, (AVERAGES, MODALITIES, FIGURES)))
+        raise InputError(f"unknown metric {name!r}", field="metric", remedy=remedy)
     return parts[0], parts[1], parts[2]
 
 

@@ -16,7 +16,7 @@ from ffr_eval.benchmark.reader import read_benchmark
 from ffr_eval.benchmark.tables import Benchmark
 from ffr_eval.errors import InputError
 from ffr_eval.inference_file import read_inference
-from ffr_eval.jsonl import Located, decode, problem, read_lines
+from ffr_eval.jsonl import Located, decode, is_truncated, problem, read_lines
 from ffr_eval.prediction_file import PredictionRecord, prediction_of, read_predictions
 from ffr_eval.runs import PREDICTIONS, RECORD, read_run
 from ffr_eval.table import last_predictions, table_of, table_of_inference
@@ -109,11 +109,14 @@ def source_kind(path: Path) -> SourceKind:
             return "run"
         remedy = "give a run folder (made by `ffr run`), or a prediction file"
         raise InputError(f"a folder without {RECORD}", file=path, remedy=remedy)
+    if path.exists() and not path.is_file():  # the second reading would miss what the first took
+        message = "a pipe: predictions are read twice"
+        raise InputError(message, file=path, remedy="save them to a file first")
     for line in read_lines(path):
         try:
             record = decode(line.data, msgspec.json.Decoder(Any))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            if not line.complete:  # a file of one truncated line
+            if not line.complete and is_truncated(line.data):  # a file of one truncated line
                 break
             raise problem(error, path, line.number) from None
         keys = set(record) if isinstance(record, dict) else set()

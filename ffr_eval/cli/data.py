@@ -38,11 +38,12 @@ def _formats() -> list[str]:
 
 def _describe(name: str) -> str:
     from ffr_eval import plugins
+    from ffr_eval.errors import FfrError
 
     try:
         importer: Importer = plugins.load(plugins.IMPORTERS, name)
-    except (ImportError, AttributeError) as error:
-        return f"(cannot be loaded: {error})"
+    except FfrError as error:
+        return f"({error})".replace("\n", " ")
     return f"{' '.join(importer.sources)}: {importer.summary}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Any, NoReturn
@@ -21,11 +22,18 @@ class _Commands(click.Group):
         return list(plugins.registered(plugins.COMMANDS))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import a command; ``None`` if there is none of that name."""
+        """Import a command; ``None`` if there is none of that name.
+
+        One that cannot be imported is replaced by one that says so; the others go on working.
+        """
         from ffr_eval import plugins
 
-        point = plugins.registered(plugins.COMMANDS).get(cmd_name)
-        command: click.Command | None = None if point is None else point.load()
+        if cmd_name not in plugins.registered(plugins.COMMANDS):
+            return None
+        try:
+            command: click.Command = plugins.load(plugins.COMMANDS, cmd_name)
+        except FfrError as error:
+            return _broken(cmd_name, error)
         return command
 
     def resolve_command(
@@ -38,6 +46,16 @@ class _Commands(click.Group):
             remedy = plugins.nearest(args[0], self.list_commands(ctx))
             ctx.fail(f"no command {args[0]!r}: {remedy}")
         return super().resolve_command(ctx, args)
+
+
+def _broken(name: str, error: FfrError) -> click.Command:
+    """A command that only says why the registered one cannot be used."""
+
+    def complain(**_: Any) -> NoReturn:
+        raise error
+
+    lenient = {"ignore_unknown_options": True, "allow_extra_args": True}
+    return click.Command(name, lenient, callback=complain, short_help="(cannot be loaded)")
 
 
 def _print_version(ctx: click.Context, _: Any, wanted: bool) -> None:
@@ -72,13 +90,15 @@ def ffr() -> None:
 
 def main() -> NoReturn:
     """Run the command line: exit code 2 for a mistake in the input, 1 for a failed run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a bar gets a "?"
+            stream.reconfigure(errors="replace")
     try:
-        ffr.main(prog_name="ffr", standalone_mode=False)
+        ended = ffr.main(prog_name="ffr", standalone_mode=False)  # what `ctx.exit` was given
+        sys.stdout.flush()
     except FfrError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
-    except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -87,5 +107,10 @@ def main() -> NoReturn:
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output went away, for example `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    sys.exit(0)
+        sys.exit(1)  # as click does where it notices first
+    except OSError as error:  # a full disk, for example; what is not the system's is not caught
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {place}{error.strerror or error}", err=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(ended if isinstance(ended, int) else 0)

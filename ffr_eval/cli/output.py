@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,22 @@ def write_report(report: Any, path: Path) -> None:
     from ffr_eval.benchmark.writer import write_json
     from ffr_eval.errors import InputError
 
-    if path == Path("-"):
-        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))
-        return
     try:
-        write_json(path, report)
+        data = msgspec.json.encode(report)
+    except UnicodeEncodeError:  # the name of a file that is not UTF-8
+        data = json.dumps(report, ensure_ascii=False).encode(errors="replace")
+    indented = msgspec.json.format(data, indent=2) + b"\n"
+    if path == Path("-"):
+        click.echo(indented, nl=False)  # bytes: JSON is UTF-8 whatever the terminal is
+        return
+    remedy = "give a file in an existing folder"
+    if path.is_dir():
+        raise InputError("is a folder", file=path, remedy=remedy)
+    try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):  # /dev/stdout, /dev/null
+            path.write_bytes(indented)
+        else:
+            write_json(path, msgspec.Raw(data))
     except OSError as error:
         message = f"cannot be written: {error.strerror}"
-        raise InputError(message, file=path, remedy="give a file in an existing folder") from None
+        raise InputError(message, file=path, remedy=remedy) from None

@@ -82,30 +82,30 @@ def count(gold: Ragged, predicted: Ragged, universe: IntArray) -> Counts:
         raise ValueError("a universe has a negative size")
     cells = np.where(universe > _LARGE_UNIVERSE, 0, universe)  # the size of each sample's table
     both, gold_only, predicted_only = (np.zeros(n, dtype=np.int64) for _ in range(3))
-    duplicates = predicted.lengths
     rest = []
     for start, stop in _blocks(cells + gold.lengths + predicted.lengths):
         block = slice(start, stop)
         golds = _Items.of_block(gold, start, stop, cells[block])
         answers = _Items.of_block(predicted, start, stop, cells[block])
         marked = golds.marked()
-        in_gold = golds.per_sample(golds.one_of_each(marked))
+        gold_repeats = golds.repeats(marked)
         hit = marked[answers.keys]
-        distinct = answers.one_of_each(answers.marked())
-        in_predicted = answers.per_sample(distinct)
-        both[block] = answers.per_sample(hit & distinct)
+        repeats = answers.repeats(answers.marked())
+        in_gold = golds.lengths - golds.per_list(golds.misfits, gold_repeats)
+        in_predicted = answers.lengths - answers.per_list(answers.misfits, repeats)
+        both[block] = answers.flagged(hit) - answers.per_list(repeats[hit[repeats]])
         gold_only[block] = in_gold - both[block]
         predicted_only[block] = in_predicted - both[block]
-        if golds.misfits or answers.misfits:
+        if len(golds.misfits) or len(answers.misfits):
             rest.append((golds.rest(start), answers.rest(start)))
     true_negatives = universe - both - gold_only - predicted_only
     outside = np.zeros((3, n), dtype=np.int64)
     if rest:
-        inside, outside = _count_by_sorting(rest, universe)
-        both, predicted_only, gold_only = (
-            np.stack([both, predicted_only, gold_only]) + inside + outside
-        )
-        true_negatives = true_negatives - inside.sum(axis=0)
+        samples, kind, is_inside = _compare_by_sorting(rest, universe)
+        for number, column in enumerate((both, predicted_only, gold_only)):
+            np.add.at(column, samples[kind == number], 1)
+        np.add.at(outside, (kind[~is_inside], samples[~is_inside]), 1)
+        np.subtract.at(true_negatives, samples[is_inside], 1)
     return Counts(
         tp=both,
         fp=predicted_only,
@@ -114,7 +114,7 @@ def count(gold: Ragged, predicted: Ragged, universe: IntArray) -> Counts:
         tp_outside=outside[0],
         fp_outside=outside[1],
         fn_outside=outside[2],
-        duplicates=duplicates - both - predicted_only,
+        duplicates=predicted.lengths - both - predicted_only,
     )
 
 
@@ -124,18 +124,18 @@ class _Items:
 
     Attributes:
         codes: All items.
-        ends: Where each list ends among them.
+        lengths: The number of items of each list.
+        ends: Where each list ends among the items.
         keys: The cell of each item; the last cell, which stands for no id, if it does not fit.
-        fits: Which items have a cell of their own.
-        misfits: How many have not.
+        misfits: Places of the items that do not fit.
         cells: The number of cells, the last one included.
     """
 
     codes: IntArray
+    lengths: IntArray
     ends: IntArray
     keys: IntArray
-    fits: BoolArray
-    misfits: int
+    misfits: IntArray
     cells: int
 
     @classmethod
@@ -147,11 +147,10 @@ class _Items:
         total = int(ends_of_tables[-1])
         keys = codes + np.repeat(ends_of_tables - cells, lengths)
         # As unsigned numbers, negative codes are larger than any table.
-        fits = codes.view(np.uint64) < np.repeat(cells.view(np.uint64), lengths)
-        misfits = len(codes) - int(np.count_nonzero(fits))
-        if misfits:
-            keys[~fits] = total
-        return cls(codes, offsets[1:] - offsets[0], keys, fits, misfits, total + 1)
+        too_large = codes.view(np.uint64) >= np.repeat(cells.view(np.uint64), lengths)
+        misfits = np.flatnonzero(too_large)
+        keys[misfits] = total
+        return cls(codes, lengths, offsets[1:] - offsets[0], keys, misfits, total + 1)
 
     def marked(self) -> BoolArray:
         """A table with the cells of these items set."""
@@ -160,29 +159,33 @@ class _Items:
         table[-1] = False
         return table
 
-    def one_of_each(self, marked: BoolArray) -> BoolArray:
-        """Flags one item of each distinct id that fits; ``marked`` is the table of these items."""
-        if np.count_nonzero(marked) == len(self.keys) - self.misfits:
-            return self.fits
+    def repeats(self, marked: BoolArray) -> IntArray:
+        """Places of items that fit, all but one for each id; ``marked`` is these items' table."""
+        if np.count_nonzero(marked) == len(self.keys) - len(self.misfits):
+            return np.zeros(0, dtype=np.int64)
         order = np.arange(len(self.keys), dtype=np.int32)
         last = np.empty(self.cells, dtype=np.int32)
         last[self.keys] = order
-        flags: BoolArray = (last[self.keys] == order) & self.fits
-        return flags
+        places = np.flatnonzero(last[self.keys] != order)
+        return places[self.keys[places] < self.cells - 1]
 
-    def per_sample(self, flags: BoolArray) -> IntArray:
+    def flagged(self, flags: BoolArray) -> IntArray:
         """How many items of each list are flagged."""
-        if flags is self.fits and not self.misfits:
-            return np.diff(self.ends, prepend=0)
         running = np.zeros(len(flags) + 1, dtype=np.int32)
         np.cumsum(flags, out=running[1:])
         return np.diff(running[self.ends], prepend=0)
 
+    def per_list(self, *places: IntArray) -> IntArray:
+        """How many of some few places lie in each list."""
+        lists = self._lists_of(np.concatenate(places))
+        return np.bincount(lists, minlength=len(self.lengths))
+
     def rest(self, first_sample: int) -> tuple[IntArray, IntArray]:
         """Sample and code of the items that do not fit."""
-        places = np.flatnonzero(~self.fits)
-        samples = np.searchsorted(self.ends, places, side="right") + first_sample
-        return samples, self.codes[places]
+        return self._lists_of(self.misfits) + first_sample, self.codes[self.misfits]
+
+    def _lists_of(self, places: IntArray) -> IntArray:
+        return np.searchsorted(self.ends, places, side="right")
 
 
 def _blocks(cost: IntArray) -> Iterator[tuple[int, int]]:
@@ -197,13 +200,14 @@ def _blocks(cost: IntArray) -> Iterator[tuple[int, int]]:
         start = stop
 
 
-def _count_by_sorting(
+def _compare_by_sorting(
     rest: list[tuple[tuple[IntArray, IntArray], tuple[IntArray, IntArray]]], universe: IntArray
-) -> tuple[IntArray, IntArray]:
-    """Count what did not fit a table: tp, fp, fn of ids inside the universe, and of ids outside.
+) -> tuple[IntArray, IntArray, BoolArray]:
+    """Compare what did not fit a table.
 
     Returns:
-        Two arrays of shape ``(3, n)``.
+        For each distinct id of a sample: the sample; 0, 1 or 2 for an id of both sets, of the
+        predicted one, of the gold one; and whether it is in the universe.
     """
     golds, answers = zip(*rest, strict=True)
     parts = [*golds, *answers]
@@ -216,14 +220,8 @@ def _count_by_sorting(
     starts = np.ones(len(codes), dtype=np.bool_)
     starts[1:] = (samples[1:] != samples[:-1]) | (codes[1:] != codes[:-1])
     first = np.flatnonzero(starts)
-    if not len(first):
-        return np.zeros((3, len(universe)), np.int64), np.zeros((3, len(universe)), np.int64)
     in_predicted = np.logical_or.reduceat(predicted, first)
     in_gold = np.logical_or.reduceat(~predicted, first)
     samples, codes = samples[first], codes[first]
-    is_inside = (codes >= 0) & (codes < universe[samples])
-    flags = (in_gold & in_predicted, in_predicted & ~in_gold, in_gold & ~in_predicted)
-    n = len(universe)
-    inside = [np.bincount(samples[flag & is_inside], minlength=n) for flag in flags]
-    outside = [np.bincount(samples[flag & ~is_inside], minlength=n) for flag in flags]
-    return np.stack(inside).astype(np.int64), np.stack(outside).astype(np.int64)
+    kind = np.where(in_gold & in_predicted, 0, np.where(in_predicted, 1, 2))
+    return samples, kind, (codes >= 0) & (codes < universe[samples])

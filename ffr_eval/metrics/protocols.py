@@ -232,7 +232,7 @@ def _mean(values: FloatArray) -> tuple[float | None, int]:
 
 def _micro_figures(counts: Counts, rows: IntArray, *, nullable: bool) -> MicroFigures | None:
     tp, fp, fn, tn = (
-        int(column[rows].sum()) for column in (counts.tp, counts.fp, counts.fn, counts.tn)
+        _total(column[rows]) for column in (counts.tp, counts.fp, counts.fn, counts.tn)
     )
     if nullable and tp + fp + fn == 0:
         return None
@@ -246,6 +246,11 @@ def _micro_figures(counts: Counts, rows: IntArray, *, nullable: bool) -> MicroFi
         fn=fn,
         tn=tn,
     )
+
+
+def _total(column: IntArray) -> int:
+    """The exact sum; under ``official`` one marked id makes universes near the limit of int64."""
+    return (int((column >> 32).sum()) << 32) + int((column & 0xFFFFFFFF).sum())
 
 
 def _joint(a: MicroFigures | None, b: MicroFigures | None) -> JointFigures | None:

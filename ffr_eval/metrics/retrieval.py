@@ -44,11 +44,12 @@ def f1(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> FloatArray:
 def mcc(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, tn: ArrayLike) -> FloatArray:
     """Matthews correlation coefficient (Matthews 1975), 0 where a margin is 0.
 
-    Products are taken in floating point, where they cannot overflow.
+    Products are taken in floating point, where they cannot overflow; a perfect answer gets exactly
+    1, and rounding never leads out of -1 to 1.
     """
     tp, fp, fn, tn = (np.asarray(part, dtype=np.float64) for part in (tp, fp, fn, tn))
-    margins = np.sqrt(tp + fp) * np.sqrt(tp + fn) * np.sqrt(tn + fp) * np.sqrt(tn + fn)
-    return ratio(tp * tn - fp * fn, margins)
+    margins = np.sqrt((tp + fp) * (tp + fn)) * np.sqrt((tn + fp) * (tn + fn))
+    return np.clip(ratio(tp * tn - fp * fn, margins), -1.0, 1.0)
 
 
 def harmonic_mean(a: ArrayLike, b: ArrayLike) -> FloatArray:

@@ -1,0 +1,52 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# PYTHON is any Python 3.11-3.13; the virtual environment .venv is made from it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SOURCES := pyproject.toml constraints.txt
+
+.PHONY: demo test test-slow lint wheel benchmark clean
+
+demo: $(VENV)/.demo ## run the baselines on the bundled benchmark and rank them
+	$(BIN)/ffr demo
+
+test: $(VENV)/.test lint ## all checks, the tests, and a smoke test of the built wheel
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(MAKE) wheel
+
+test-slow: $(VENV)/.test ## kill loops and other long tests
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+wheel: $(VENV)/.test ## build the wheel, install it alone in a clean environment, and try it there
+	rm -rf build/wheel build/clean build/elsewhere
+	$(BIN)/python -m build --wheel --outdir build/wheel .
+	$(BIN)/python -m venv build/clean
+	build/clean/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt build/wheel/*.whl
+	mkdir -p build/elsewhere
+	cd build/elsewhere && ../clean/bin/python ../../tests/wheel_smoke.py
+
+benchmark: $(VENV)/.test ## the ratios of docs/benchmarks.md
+	$(BIN)/python -m benchmarks
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+		|| { echo "FFR needs Python 3.11-3.13: make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(BIN)/python $(SOURCES)
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[lexical]'
+	touch $@
+
+$(VENV)/.test: $(BIN)/python $(SOURCES)
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
