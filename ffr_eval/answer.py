@@ -199,7 +199,7 @@ def _object_lists(text: str) -> list[tuple[list[int], list[int]]]:
     for key, value in fields.items():
         is_image = _IMAGE_WORD.search(key) is not None
         if is_image or _UTTERANCE_WORD.search(key):
-            ids = _ids_of(json.dumps(value))
+            ids = _ids_of(json.dumps(value, ensure_ascii=False))
             if ids is None or is_image in lists:
                 return []
             lists[is_image] = ids
@@ -256,6 +256,7 @@ def _ids_of(content: str) -> list[int] | None:
 
 _INT_LIST: Final = msgspec.json.Decoder(list[int])
 _LIST_PAIRS: Final = msgspec.json.Decoder(list[tuple[tuple[int, ...], tuple[int, ...]]])
+_LONG_NUMBER: Final = re.compile(r"[0-9]{18}")
 _LARGE: Final = 2**62
 _USUAL: Final = re.compile(
     rf"{re.escape(UTT_IDS[0])}(\[[0-9, ]*\]){re.escape(UTT_IDS[1])}"
@@ -278,7 +279,7 @@ def parse_official_answers(texts: Sequence[str]) -> list[Answer]:
     matches = [_USUAL.match(text) for text in texts]
     lists = ",".join([f"[{match[1]},{match[2]}]" for match in matches if match is not None])
     try:
-        usual = iter(_LIST_PAIRS.decode(f"[{lists}]"))
+        usual = iter(_LIST_PAIRS.decode("" if _LONG_NUMBER.search(lists) else f"[{lists}]"))
     except msgspec.DecodeError:
         return [_parse_official(text) for text in texts]
     return [
@@ -288,8 +289,6 @@ def parse_official_answers(texts: Sequence[str]) -> list[Answer]:
 
 
 def _usual_answer(utterances: tuple[int, ...], images: tuple[int, ...]) -> Answer:
-    if max(utterances, default=0) >= _LARGE or max(images, default=0) >= _LARGE:
-        return _answer([_stand_in(n) for n in utterances], [_stand_in(n) for n in images])
     return Answer(utterances, images, _OK if utterances or images else _EMPTY)
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ffr_eval.answer import ParseMode
+    from ffr_eval.ragged import IntArray
 
 PIECE_BYTES: Final = 8 * 2**20
 _BLOCK_BYTES: Final = 2**20  # read and decoded at once: few calls, and still in the cache
@@ -65,7 +66,9 @@ class InferenceColumns:
         outcome: Codes of :data:`ffr_eval.predictions.OUTCOMES`, shape ``(n,)``; ``missing`` where
             there is no response.
         has_response: Whether the record has the key at all (``null`` counts), shape ``(n,)``.
-        utt_marked, img_marked: Ragged, the ids that the first user message marks.
+        turns: How many utterances the first user message marks, shape ``(n,)``.
+        utt_marked, img_marked: Ragged, the ids that it marks; under parse mode ``official``, which
+            needs no more, only the largest one.
         utt_gold, img_gold, utt_predicted, img_predicted: Ragged.
         lost_lists: How many gold or predicted lists were valid JSON that cannot be a set.
         windows: With ``windows=True``: query and image paths of each record.
@@ -74,6 +77,7 @@ class InferenceColumns:
     dialogue_id: list[str]
     outcome: NDArray[np.int8]
     has_response: NDArray[np.bool_]
+    turns: IntArray
     utt_marked: Ragged
     img_marked: Ragged
     utt_gold: Ragged
@@ -94,6 +98,7 @@ class InferenceColumns:
             dialogue_id=[name for part in parts for name in part.dialogue_id],
             outcome=np.concatenate([part.outcome for part in parts]),
             has_response=np.concatenate([part.has_response for part in parts]),
+            turns=np.concatenate([part.turns for part in parts]),
             **{
                 name: Ragged.concatenate([getattr(part, name) for part in parts])
                 for name in _RAGGED
@@ -121,12 +126,19 @@ class _Task:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What came out of a task: columns, or the problem of a line counted from the piece's first."""
+    """What came out of a task: columns, or a problem.
 
-    columns: InferenceColumns | None
-    lines: int
+    Attributes:
+        columns: The records, as far as there was no problem.
+        problem: The first problem, its line counted from ``offset``.
+        truncated: The line, likewise, that was cut by a crash and left out.
+        offset: Where in the file the block of that line begins, in bytes.
+    """
+
+    columns: InferenceColumns
     problem: Problem | None = None
-    truncated: bool = False
+    truncated: int | None = None
+    offset: int = 0
 
 
 def read_inference(
@@ -155,19 +167,17 @@ def read_inference(
     tasks = _tasks(path, parse, windows=windows)
     columns: list[InferenceColumns] = []
     notes: list[str] = []
-    lines = 0
     for piece in _run(tasks, workers, progress):
-        if piece.problem is not None:
-            found = piece.problem
-            line = lines + (found.line or 0)
+        columns.append(piece.columns)
+        found = piece.problem
+        if found is not None:
+            line = _lines_before(path, piece.offset) + (found.line or 0)
             raise InputError(
                 found.message, file=path, line=line, field=found.field, remedy=found.remedy
             )
-        lines += piece.lines
-        if piece.truncated:
-            notes.append(f"{path}:{lines}: dropped a truncated last line")
-        if piece.columns is not None:
-            columns.append(piece.columns)
+        if piece.truncated is not None:
+            line = _lines_before(path, piece.offset) + piece.truncated
+            notes.append(f"{path}:{line}: dropped a truncated last line")
     if not sum(map(len, columns)):
         raise InputError("no records", file=path, remedy="give a file with one record a line")
     return InferenceColumns.concatenate(columns), notes
@@ -227,37 +237,50 @@ def _start_method() -> str:
 def _read_piece(task: _Task) -> _Piece:
     record_type = WindowRecord if task.windows else InferenceRecord
     decoder = msgspec.json.Decoder(record_type)
-    batches: list[InferenceColumns] = []
-    number, truncated = 0, False
-    try:
-        for block in _blocks(task):
+    batches = [columns_of([], task.parse, windows=task.windows)]
+    truncated = None
+    offset = task.start
+    for block in _blocks(task):
+        try:
+            records = decoder.decode_lines(block)
+            batches.append(columns_of(records, task.parse, windows=task.windows))
+        except (msgspec.DecodeError, UnicodeDecodeError, InputError, RecursionError):
             try:
-                records = decoder.decode_lines(block)
-                batches.append(columns_of(records, task.parse, windows=task.windows))
-                number += block.count(b"\n")
-            except (msgspec.DecodeError, UnicodeDecodeError, InputError, RecursionError):
-                columns, number, truncated = _read_lines(block, number, decoder, task)
-                batches.append(columns)
-    except InputError as error:
-        return _Piece(None, number, error.problem)
-    return _Piece(InferenceColumns.concatenate(batches), number, None, truncated)
+                columns, truncated = _read_lines(bytes(block), decoder, task)
+            except InputError as error:
+                return _Piece(batches[0], error.problem, None, offset)
+            batches.append(columns)
+        if truncated is None:
+            offset += len(block)
+    return _Piece(InferenceColumns.concatenate(batches), None, truncated, offset)
+
+
+def _lines_before(path: Path, offset: int) -> int:
+    """How many lines end before a place in a file."""
+    lines = 0
+    with open_binary(path) as stream:
+        while offset > 0:
+            data = stream.read(min(offset, _BLOCK_BYTES))
+            lines += data.count(b"\n")
+            offset -= len(data) or offset
+    return lines
 
 
 def _read_lines(
-    block: bytes, number: int, decoder: msgspec.json.Decoder[Any], task: _Task
-) -> tuple[InferenceColumns, int, bool]:
+    block: bytes, decoder: msgspec.json.Decoder[Any], task: _Task
+) -> tuple[InferenceColumns, int | None]:
     """A block line by line, where it cannot be read at once.
 
     Returns:
-        The columns, the number of the last line, and whether that was truncated and left out.
+        The columns, and the number of a truncated last line that was left out.
 
     Raises:
-        InputError: For the first line that is not a record.
+        InputError: For the first line that is not a record; lines are counted from the block's
+            first.
     """
-    batches: list[InferenceColumns] = [columns_of([], task.parse, windows=task.windows)]
-    end = number + block.count(b"\n") + (not block.endswith(b"\n"))
-    for line in block.removesuffix(b"\n").split(b"\n"):
-        number += 1
+    batches = [columns_of([], task.parse, windows=task.windows)]
+    lines = block.split(b"\n")
+    for number, line in enumerate(lines, 1):
         if len(line) > MAX_LINE_BYTES:
             message = f"the line is longer than {MAX_LINE_BYTES / 2**20:.0f} MiB"
             raise InputError(message, line=number, remedy="one record a line")
@@ -267,24 +290,24 @@ def _read_lines(
             records = [decode(line, decoder)]
             batches.append(columns_of(records, task.parse, windows=task.windows))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            last = number == end and not block.endswith(b"\n")
-            if last and is_truncated(line):
-                return InferenceColumns.concatenate(batches), number, True
+            if number == len(lines) and is_truncated(line):
+                return InferenceColumns.concatenate(batches), number
             raise problem(error, None, number) from None
         except InputError as error:
             found = error.problem
             raise InputError(
                 found.message, line=number, field=found.field, remedy=found.remedy
             ) from None
-    return InferenceColumns.concatenate(batches), number, False
+    return InferenceColumns.concatenate(batches), None
 
 
-def _blocks(task: _Task) -> Iterator[bytes]:
+def _blocks(task: _Task) -> Iterator[bytes | memoryview]:
     """The bytes of a piece in blocks of whole lines.
 
-    A block holds at most ``_BLOCK_BYTES`` and the rest of a line, that one up to the limit and a
-    byte more, by which it is known to be too long.
+    A block holds at most ``_BLOCK_BYTES``, or one line that is longer: that one up to the limit
+    and a byte more, by which it is known to be too long.
     """
+    seekable = task.end is not None
     with open_binary(task.path) as stream:
         position = stream.seek(task.start)
         while task.end is None or position < task.end:
@@ -292,10 +315,15 @@ def _blocks(task: _Task) -> Iterator[bytes]:
             block = stream.read(size)
             if not block:
                 return
-            if not block.endswith(b"\n"):
+            whole = block.rfind(b"\n") + 1
+            if whole and seekable:  # the rest is the beginning of the next block
+                stream.seek(position + whole)
+                position += whole
+                yield memoryview(block)[:whole]
+            else:
                 block += stream.readline(MAX_LINE_BYTES + 1)
-            position += len(block)
-            yield block
+                position += len(block)
+                yield block
 
 
 _QUERY: Final = re.compile(r"<\|query_start\|>(.*?)<\|query_end\|>", re.DOTALL)
@@ -315,12 +343,14 @@ def columns_of(
     answers = _parse(responses, parse)
     texts = [first_user_text(record.messages) for record in records]
     utt_marked, img_marked = marked_ids(texts)
+    keep = _largest if parse == "official" and not windows else _all
     return InferenceColumns(
         dialogue_id=["" if name is None else str(name) for name in map(_dialogue_id, records)],
         outcome=np.array([OUTCOME_CODE[answer.outcome] for answer in answers], dtype=np.int8),
         has_response=np.array([record.response is not msgspec.UNSET for record in records]),
-        utt_marked=utt_marked,
-        img_marked=img_marked,
+        turns=utt_marked.lengths,
+        utt_marked=keep(utt_marked),
+        img_marked=keep(img_marked),
         utt_gold=Ragged.from_lists([answer.utt_ids for answer in gold]),
         img_gold=Ragged.from_lists([answer.img_ids for answer in gold]),
         utt_predicted=Ragged.from_lists([answer.utt_ids for answer in answers]),
@@ -335,6 +365,17 @@ def columns_of(
         if windows
         else None,
     )
+
+
+def _all(ids: Ragged) -> Ragged:
+    return ids
+
+
+def _largest(ids: Ragged) -> Ragged:
+    """The largest id of each list that has any."""
+    some = ids.lengths > 0
+    largest = np.maximum.reduceat(ids.values, ids.offsets[:-1][some]) if some.any() else ids.values
+    return Ragged.from_lengths(largest, some.astype(np.int64))
 
 
 def _labels(record: InferenceRecord) -> str:

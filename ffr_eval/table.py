@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ffr_eval.answer import parse_answer
+from ffr_eval.answer import MAX_DIGITS, parse_answer
 from ffr_eval.coding import Universe
 from ffr_eval.errors import InputError
 from ffr_eval.metrics.protocols import OFFICIAL_ABSENT
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _READ_AGAIN: Final = frozenset({Outcome.OK, Outcome.EMPTY, Outcome.PARSE_ERROR})
 """Outcomes that follow from the text; the others come from what the server or engine said."""
 
+_NO_ID: Final = 10**MAX_DIGITS
+
 
 def last_predictions(
     predictions: Iterable[Located[Prediction]], benchmark: Benchmark, source: Path | None = None
@@ -36,7 +38,8 @@ def last_predictions(
     """Predictions by sample id; the last one of a sample wins.
 
     Raises:
-        InputError: For a prediction on a sample that the benchmark does not have.
+        InputError: For a prediction on a sample that the benchmark does not have, or with an id of
+            more than 18 digits (such ids would not fit an integer column).
     """
     found: dict[str, Prediction] = {}
     for located in predictions:
@@ -49,6 +52,12 @@ def last_predictions(
                 field="sample_id",
                 remedy="check that --benchmark is what the predictions were made on",
             )
+        payload = located.record.payload
+        for name, ids in (("utt_ids", payload.utt_ids), ("img_ids", payload.img_ids)):
+            if ids and not -_NO_ID < min(ids) <= max(ids) < _NO_ID:
+                message = f"an id of more than {MAX_DIGITS} digits"
+                remedy = "give ids of the dialogue"
+                raise InputError(message, file=source, line=located.line, field=name, remedy=remedy)
         found[sample_id] = located.record
     return found
 
@@ -165,7 +174,7 @@ def table_of_inference(columns: InferenceColumns, protocol: ProtocolName) -> Pre
         sample_id=[names[row] for row in rows],
         dialogue_id=[columns.dialogue_id[row] for row in rows],
         outcome=columns.outcome[rows],
-        turns=columns.utt_marked.lengths[rows],
+        turns=columns.turns[rows],
         utterance=utterance,
         image=image,
         left_out=len(columns) - len(rows),

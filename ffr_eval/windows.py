@@ -134,6 +134,8 @@ def _union(lists: Iterable[Sequence[int]]) -> list[int]:
 
 
 def _columns(samples: Sequence[_Sample], lost_lists: int) -> InferenceColumns:
+    marked = [len(sample.ids["utt_marked"]) for sample in samples]
+
     def ragged(name: str) -> Ragged:
         return Ragged.from_lists([sample.ids[name] for sample in samples])
 
@@ -141,6 +143,7 @@ def _columns(samples: Sequence[_Sample], lost_lists: int) -> InferenceColumns:
         dialogue_id=[sample.dialogue_id for sample in samples],
         outcome=np.array([OUTCOME_CODE[sample.outcome] for sample in samples], dtype=np.int8),
         has_response=np.array([sample.has_response for sample in samples]),
+        turns=np.array(marked, dtype=np.int64),
         utt_marked=ragged("utt_marked"),
         img_marked=ragged("img_marked"),
         utt_gold=ragged("utt_gold"),

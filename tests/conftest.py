@@ -49,9 +49,7 @@ class Result:
 class Cli:
     """``ffr`` in this process; ``cli(…)`` must end well, ``cli.refused(…)`` with exit code 2."""
 
-    def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-    ) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch = monkeypatch
         self._capfd = capfd
 

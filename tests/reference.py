@@ -48,9 +48,7 @@ class Cells:
         )
 
     def __add__(self, other: Cells) -> Cells:
-        return Cells(
-            self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn
-        )
+        return Cells(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)
 
     def figures(self) -> dict[str, float]:
         return {
@@ -118,9 +116,7 @@ def official(records: list[dict[str, Any]]) -> dict[str, Any]:
     return {"micro": micro, "macro": macro}
 
 
-def _official_sample(
-    gold: set[Any], predicted: set[Any], universe: set[int]
-) -> dict[str, float]:
+def _official_sample(gold: set[Any], predicted: set[Any], universe: set[int]) -> dict[str, float]:
     right = len(gold & predicted)
     if gold:
         precision, recall = fraction(right, len(predicted)), right / len(gold)
@@ -206,9 +202,7 @@ def strict_rates(samples: list[Judged], place: int) -> dict[str, float]:
     items = [s.predicted[place] for s in samples]
     distinct = sum(len(set(ids)) for ids in items)
     written = sum(map(len, items))
-    invented = sum(
-        len(set(ids) - s.universe[place]) for ids, s in zip(items, samples, strict=True)
-    )
+    invented = sum(len(set(ids) - s.universe[place]) for ids, s in zip(items, samples, strict=True))
     return {
         "invented": fraction(invented, distinct),
         "duplicate": fraction(written - distinct, written),

@@ -61,7 +61,9 @@ def test_the_slow_scorer_agrees_with_the_original_too(name: str) -> None:
 NUMBERS = st.one_of(
     st.integers(-2, 30),
     st.sampled_from([0.0, -0.0, 1.0, 2.5, 1e2, 1e300, float("inf"), float("nan")]),
-    st.sampled_from([2**53, 2**53 + 1, 2**62 - 1, 2**62, -(2**62), 2**63, 2**64, 10**30, -(10**30)]),
+    st.sampled_from(
+        [2**53, 2**53 + 1, 2**62 - 1, 2**62, -(2**62), 2**63, 2**64, 10**30, -(10**30)]
+    ),
 )
 ITEMS = st.one_of(NUMBERS, st.booleans(), st.none(), st.sampled_from(["1", "2", "", "一", "a"]))
 VALUES = st.one_of(
