@@ -106,6 +106,7 @@ _MARKERS: Final = re.compile(r"<\|\s*(utt|img)_ids_(start|end)\s*\|>")
 _ID: Final = re.compile(rf"""["']?(-?[0-9]{{1,{MAX_DIGITS}}})(?:\.0+)?["']?""")
 _BRACKETS: Final = re.compile(r"\[[^\[\]]*\]")
 _FLAT_OBJECT: Final = re.compile(r"\{[^{}]*\}")
+_PUNCTUATION: Final = " \t\r\n;,.|/&*-"
 _NOTHING: Final = frozenset({"", "none", "null", "nil", "n/a", "empty", "无", "空", "没有"})
 _UTTERANCE_WORD: Final = re.compile(
     r"utt|utterance|turn|sentence|text|句|话语|发言|消息|文本|对话", re.IGNORECASE
@@ -125,16 +126,16 @@ def _parse_lenient(text: str) -> Answer:
 def _without_thinking(text: str) -> str:
     """The text outside ``<think>`` blocks; an unclosed block hides all that follows it."""
     kept: list[str] = []
-    depth, position = 0, 0
+    hidden, position = False, 0
     for match in _THINKING.finditer(text):
         closes = bool(match.group(1))
-        if depth == 0 and not closes:
-            kept.append(text[position : match.start()])
-        if depth == 0 and closes:  # the opening tag stood in the prompt
+        if not hidden and closes:  # the opening tag stood in the prompt
             kept.clear()
-        depth = max(depth - 1, 0) if closes else depth + 1
+        elif not hidden:
+            kept.append(text[position : match.start()])
+        hidden = not closes
         position = match.end()
-    if depth == 0:
+    if not hidden:
         kept.append(text[position:])
     return "".join(kept)
 
@@ -207,18 +208,20 @@ def _object_lists(text: str) -> list[tuple[list[int], list[int]]]:
 
 
 def _read_lists(text: str) -> Answer | None:
-    """Bare lists: told apart by the words before them, or exactly two without any."""
+    """Bare lists: told apart by the words before them, or two side by side without any."""
     labelled: dict[str, list[list[int]]] = {"utt": [], "img": [], "": []}
     position = 0
+    gap = ""
     for match in _BRACKETS.finditer(text):
         ids = _ids_of(match.group())
         if ids is not None:
-            before = text[max(position, match.start() - 80) : match.start()]
-            labelled[_label(before)].append(ids)
+            gap = text[max(position, match.start() - 80) : match.start()]
+            labelled[_label(gap)].append(ids)
         position = match.end()
     utterances, images, bare = labelled["utt"], labelled["img"], labelled[""]
     if not (utterances or images):
-        return _answer(bare[0], bare[1]) if len(bare) == 2 else None
+        together = len(bare) == 2 and not gap.strip(_PUNCTUATION)
+        return _answer(bare[0], bare[1]) if together else None
     if bare or any(ids != group[0] for group in (utterances, images) for ids in group):
         return _failure("several lists, and no telling which is the answer")
     return _answer(utterances[0] if utterances else [], images[0] if images else [])

@@ -68,6 +68,7 @@ def _by_arrays(texts: Sequence[str]) -> tuple[Ragged, Ragged] | None:
     found: list[Ragged] = []
     for start, end in (UTT_ID, IMG_ID):
         matches = _all_equal(starts, start) & _all_equal(ends, end)
+        matches &= closing > opening + len(start)  # instructions name the markers without an id
         begins = opening[matches] + len(start)
         numbers = _numbers(units, begins, closing[matches] - begins)
         if numbers is None:

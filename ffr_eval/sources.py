@@ -18,6 +18,7 @@ from ffr_eval.errors import InputError
 from ffr_eval.inference_file import read_inference
 from ffr_eval.jsonl import Located, decode, is_truncated, problem, read_lines
 from ffr_eval.prediction_file import PredictionRecord, prediction_of, read_predictions
+from ffr_eval.predictions import OUTCOME_CODE
 from ffr_eval.runs import PREDICTIONS, RECORD, read_run
 from ffr_eval.table import last_predictions, table_of, table_of_inference
 from ffr_eval.types import Fragment, Outcome, Prediction
@@ -205,6 +206,7 @@ def _from_file(path: Path, request: Request) -> Source:
     benchmark = _benchmark(request.benchmark)
     records = read_predictions(path, notes)
     source = _from_predictions(records, benchmark, request.split, request, path)
+    notes += _slips(source)
     return replace(source, table=source.table.with_notes(*notes), name=path.name)
 
 
@@ -214,7 +216,8 @@ def _from_memory(predictions: Any, request: Request) -> Source:
         raise InputError("predictions need a benchmark", field="benchmark", remedy=remedy)
     benchmark = _benchmark(request.benchmark)
     records = (Located(place, item) for place, item in enumerate(_predictions(predictions), 1))
-    return _from_predictions(records, benchmark, request.split, request, None)
+    source = _from_predictions(records, benchmark, request.split, request, None)
+    return replace(source, table=source.table.with_notes(*_slips(source)))
 
 
 def _predictions(predictions: Any) -> Iterator[Prediction]:
@@ -250,14 +253,24 @@ def _from_predictions(
     rows = benchmark.rows(split)
     found = last_predictions(predictions, benchmark, file)
     table = table_of(benchmark, found, protocol, parse, rows)
-    notes = list(benchmark.warnings)
-    if split is None and found:
-        splits = {benchmark.queries.split[benchmark.row_of(name) or 0] for name in found}
-        if len(splits) == 1 < len(benchmark.splits):
-            only = splits.pop()
-            notes.append(f"all predictions are of split {only!r}: did you mean --split {only}?")
     name = file.name if file is not None else "predictions"
-    return Source(table.with_notes(*notes), protocol, name, None, benchmark, split)
+    return Source(table.with_notes(*benchmark.warnings), protocol, name, None, benchmark, split)
+
+
+def _slips(source: Source) -> list[str]:
+    """A note if all samples are scored, but only those of one split have predictions."""
+    benchmark, table = source.benchmark, source.table
+    if benchmark is None or source.split is not None:
+        return []
+    missing = OUTCOME_CODE[Outcome.MISSING]
+    given = (
+        name for name, code in zip(table.sample_id, table.outcome, strict=True) if code != missing
+    )
+    splits = {benchmark.queries.split[benchmark.row_of(name) or 0] for name in given}
+    if len(splits) != 1 or len(benchmark.splits) == 1:
+        return []
+    only = splits.pop()
+    return [f"all predictions are of split {only!r}: did you mean --split {only}?"]
 
 
 def _protocol_and_parse(request: Request, default: ProtocolName) -> tuple[ProtocolName, ParseMode]:

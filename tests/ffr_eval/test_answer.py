@@ -48,6 +48,8 @@ ONE_TWO: Ids = ([1, 2], [0])
         (f"```\n{BOTH}\n```", FAILED, ONE_TWO, ONE_TWO),
         # A newline inside a list: `.` of the original's pattern does not cross it.
         (f"{U}[1,\n2]{V};{I}[0]{J}", ONE_TWO, ONE_TWO, ([], [0])),
+        (f"{U}[1,\n2{V}\n{BOTH}", FAILED, ONE_TWO, ONE_TWO),  # found on a later line
+        (f'{U}["\ud800", 1]{V};{I}[0]{J}', FAILED, FAILED, "odd"),
         # Leading zeros are no JSON.
         (f"{U}[01, 2]{V};{I}[0]{J}", ONE_TWO, ONE_TWO, ([], [0])),
         # Repetitions are kept: they are counted when it is scored.
@@ -106,17 +108,24 @@ def test_the_three_readings(text: str, strict: Ids, lenient: Ids, official: Ids 
         ('{"utt_ids": [1, 2]}', ([1, 2], [])),
         ('{"utt_ids": [], "img_ids": []}', ([], [])),
         ('{"utt_ids": [1]} or {"utt_ids": [2]}', FAILED),
+        # Two bare lists side by side are an answer, two that prose cites are none.
+        ("The answer is [1, 2]; [0].", ONE_TWO),
+        ("See [1] and [2]: nothing there matches.", FAILED),
+        # The first closing tag ends the thoughts, whatever they quote.
+        (f"<think>I write <think> first</think>{U}[1, 2]{V};{I}[0]{J}", ONE_TWO),
         ('{"utt_ids": [1]} that is {"utt_ids": [1]}', ([1], [])),
         ('{"utt_ids": [1], "turn_ids": [2]}', FAILED),
         ('{"ids": [1, 2]}', FAILED),
         ('{"utt_ids": true}', FAILED),
         # Full-width punctuation and digits.
-        ("＜｜utt_ids_start｜＞［１，２］＜｜utt_ids_end｜＞；＜｜img_ids_start｜＞［０］＜｜img_ids_end｜＞", ONE_TWO),
+        (f"＜｜utt_ids_start｜＞［１，２］{V}；{I}［０］＜｜img＿ids＿end｜＞", ONE_TWO),
         (f"{U}【1、2】{V}；{I}［0］{J}", ONE_TWO),
         ("｛“utt_ids”：［1，2］，“img_ids”：［0］｝", ONE_TWO),
         # Thinking.
         (f"<think>maybe {U}[9]{V};{I}[9]{J}</think>{BOTH}", ONE_TWO),
         (f"maybe {U}[9]{V}</think>\n{BOTH}", ONE_TWO),  # opened in the prompt
+        (f"maybe {BOTH}</think>Sorry, nothing.", FAILED),
+        (f"{BOTH}<think>a</think>b</think>Sorry, nothing.", FAILED),
         (f"{BOTH}<think>or is it {U}[9]{V}", ONE_TWO),  # unclosed
         (f"<think>{BOTH}", FAILED),
         (f"<THINKING>x</THINKING>{BOTH}", ONE_TWO),
@@ -208,13 +217,31 @@ def test_nesting_near_the_recursion_limit() -> None:
 
 PIECES = st.sampled_from(
     [
-        U, V, I, J, ";", "；", "[", "]", "［", "】", "{", "}", "(", ")", '"', "'", ",", "，", "、", " ",
-        "\n", "1", "２", "-1", "007", "1.0", "1e3", "9" * 19, "١", "²", "none", "无", "utt", "图", ":",
-        "<think>", "</think>", "<|", "|>", "<|utt_ids_start", "[1, 2]", "[]", '{"utt_ids": [1]}',
-        '{"img": ', "null", "NaN", "true", "\ud800", "\0", "\ufeff", "\u2028", "\u3000", "text ",
-        "```json\n", "```", "\\", "\\u12",
+        *(U, V, I, J, "<|", "|>", "<|utt_ids_start", "<think>", "</think>", "```json\n", "```"),
+        *(
+            ";",
+            "；",
+            "[",
+            "]",
+            "［",
+            "】",
+            "{",
+            "}",
+            "(",
+            ")",
+            '"',
+            "'",
+            ",",
+            "，",
+            "、",
+            " ",
+            "\n",
+        ),
+        *("1", "２", "-1", "007", "1.0", "1e3", "9" * 19, "١", "²", "none", "无", "null", "NaN"),
+        *("utt", "图", ":", "text ", "true", "[1, 2]", "[]", '{"utt_ids": [1]}', '{"img": '),
+        *("\ud800", "\0", "\ufeff", "\u2028", "\u3000", "\\", "\\u12"),
     ]
-)  # fmt: skip
+)
 TEXTS = st.one_of(st.text(), st.text(st.characters()), st.lists(PIECES, max_size=25).map("".join))
 
 

@@ -13,13 +13,22 @@ from ffr_eval.marked_ids import marked_ids
 
 FRAGMENTS = st.sampled_from(
     [
-        "<|utt_id_start|>", "<|utt_id_end|>", "<|img_id_start|>", "<|img_id_end|>",
-        "<|utt_ids_start|>", "<|utt_ids_end|>", "<|query_start|>", "<|query_end|>",
-        "<|utt_id_start|", "|utt_id_start|>", "utt_id_end|>", "<|utt_id_en", "<|", "|>", "|", "<",
-        "0", "7", "12", "007", "9" * 18, "1" * 19, "-1", " 3", "٥", "４", "²", "5a", "?", "",
-        "A: text", "\n", "\r\n", "\0", "😀", "字", "é", "\ud83d", "\ude00", "\uffff", "<image>",
+        *("<|utt_id_start|>", "<|utt_id_end|>", "<|img_id_start|>", "<|img_id_end|>"),
+        *("<|utt_ids_start|>", "<|utt_ids_end|>", "<|query_start|>", "<|query_end|>", "<image>"),
+        *(
+            "<|utt_id_start|",
+            "|utt_id_start|>",
+            "utt_id_end|>",
+            "<|utt_id_en",
+            "<|",
+            "|>",
+            "|",
+            "<",
+        ),
+        *("0", "7", "12", "007", "9" * 18, "1" * 19, "-1", " 3", "٥", "４", "²", "5a", "?", ""),
+        *("A: text", "\n", "\r\n", "\0", "😀", "字", "é", "\ud83d", "\ude00", "\uffff"),
     ]
-)  # fmt: skip
+)
 MARKED = st.builds(
     "<|{}_id_start|>{}<|{}_id_end|>".format,
     st.sampled_from(["utt", "img"]),
@@ -32,8 +41,11 @@ PLAIN = st.builds(
     st.integers(0, 10**18 - 1),
 )
 MESSY = st.lists(FRAGMENTS | MARKED, max_size=12).map("".join)
-CLEAN = st.lists(PLAIN | st.sampled_from(["", "|", "A: hi", "\n", "<|", "字😀", "\ud800", "<|utt_id_start|>"]),
-                 max_size=12).map("".join)  # fmt: skip
+BETWEEN = st.sampled_from(["", "|", "A: hi", "\n", "<|", "字😀", "\ud800", "<|utt_id_start|>"])
+CLEAN = st.lists(PLAIN | BETWEEN, max_size=12).map("".join)
+
+# Our own prompts name the markers without an id between them.
+QUIET = ("|", "A: hi", "\n", "字😀", "<image>", "<|utt_id_start|><|utt_id_end|>")
 
 
 def by_findall(texts: list[str], name: str) -> list[list[int]]:
@@ -85,15 +97,14 @@ def test_cases(texts: list[str], utterances: list[list[int]], images: list[list[
     assert [found[0].to_lists(), found[1].to_lists()] == [utterances, images]
 
 
-@given(batch=st.lists(CLEAN, max_size=4))
+@given(batch=st.lists(st.lists(PLAIN | st.sampled_from(QUIET)).map("".join), max_size=4))
 @settings(deadline=None)
-def test_usual_texts_need_no_slow_way(batch: list[str]) -> None:
+def test_usual_texts_are_not_read_one_by_one(batch: list[str]) -> None:
     def slow(*_: object) -> list[int]:
-        raise AssertionError("read text by text")
+        raise AssertionError("read one by one")
 
-    if any(re.search(r"_start\|>(?!\d+<\|)", text) for text in batch):
-        return  # a start that is not followed by a number may end anywhere
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_by_regex", slow)
-        utterances, _ = marked_ids(batch)
+        utterances, images = marked_ids(batch)
     assert utterances.to_lists() == by_findall(batch, "utt")
+    assert images.to_lists() == by_findall(batch, "img")

@@ -58,8 +58,10 @@ def sample_of(*turns: Turn, images: tuple[Image, ...] = (), **fields: Any) -> Sa
 def test_a_line_an_utterance_with_each_image_at_its_place() -> None:
     prompt = render(SAMPLE, language="en")
     assert lines_of(prompt.text) == [
-        "<|utt_id_start|>3<|utt_id_end|> Ann: look at this"
-        "<|img_id_start|>0<|img_id_end|><image><|img_id_start|>1<|img_id_end|><image>",
+        (
+            "<|utt_id_start|>3<|utt_id_end|> Ann: look at this"
+            "<|img_id_start|>0<|img_id_end|><image><|img_id_start|>1<|img_id_end|><image>"
+        ),
         "<|utt_id_start|>7<|utt_id_end|> Bo: nice",
         "<|utt_id_start|>8<|utt_id_end|> Ann: <|img_id_start|>4<|img_id_end|><image>",
     ]

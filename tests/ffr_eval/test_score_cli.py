@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,6 @@ from ffr_eval.markup import answer_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 FIGURES = {"precision", "recall", "f1", "mcc"}
 COUNTS = {"tp", "fp", "fn", "tn"}
@@ -112,15 +112,17 @@ def test_json_goes_to_a_file_beside_the_table(
 
 
 def test_json_goes_where_a_link_leads_and_leaves_devices_alone(
-    cli: Any, answers: Path, lengths: Path, tmp_path: Path
+    cli: Any, ffr: Callable[..., Any], answers: Path, lengths: Path, tmp_path: Path
 ) -> None:
     link, target = tmp_path / "link.json", tmp_path / "target.json"
     link.symlink_to(target)
     cli("score", answers, "--benchmark", lengths, "--json", link)
     assert link.is_symlink()
     assert json.loads(target.read_text())["n_samples"] == 5
-    command = ("score", answers, "--benchmark", lengths, "--json", "/dev/stdout")
-    assert '"protocol": "strict"' in cli(*command).out
+    shown = ffr("score", answers, "--benchmark", lengths, "--json", "/dev/stdout").out
+    assert '"protocol": "strict"' in shown
+    assert "micro.joint.f1" in shown
+    assert Path("/dev/stdout").is_symlink()
 
 
 def test_answered_only_figures_stand_beside_the_headline(

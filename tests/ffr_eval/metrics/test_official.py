@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ffr_eval
-from ffr_eval.scoring import Scores
 from tests import reference
+
+if TYPE_CHECKING:
+    from ffr_eval.scoring import Scores
 
 PARITY = Path(__file__).parents[2] / "data" / "official_parity"
 ORIGINAL_NAMES = {"utterance": "sentence", "image": "image", "joint": "joint"}
