@@ -6,7 +6,9 @@ Large files are read in pieces, by several processes if asked to; what stays in 
 from __future__ import annotations
 
 import re
-from concurrent.futures import ProcessPoolExecutor
+import signal
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,7 +18,7 @@ import msgspec
 import numpy as np
 
 from ffr_eval.answer import Answer, parse_answer, parse_official_answers
-from ffr_eval.errors import InputError, Problem
+from ffr_eval.errors import FfrError, InputError, Problem
 from ffr_eval.jsonl import MAX_LINE_BYTES, decode, is_truncated, open_binary, problem
 from ffr_eval.marked_ids import marked_ids
 from ffr_eval.predictions import OUTCOME_CODE
@@ -216,15 +218,31 @@ def _run(
             if pieces[index].problem is not None:
                 break
         return list(pieces.values())
-    with ProcessPoolExecutor(workers - 1, mp_context=get_context(_start_method())) as pool:
-        futures = [pool.submit(_read_piece, task) for task in tasks]
-        for index in range(len(tasks) - 1, -1, -1):
-            if futures[index].cancel():
-                done(index, _read_piece(tasks[index]))
-        for index, future in enumerate(futures):
-            if not future.cancelled():
-                done(index, future.result())
+    pending: dict[Future[_Piece], int] = {}
+    first, last = 0, len(tasks) - 1
+    context = get_context(_start_method())
+    try:
+        with ProcessPoolExecutor(workers - 1, context, _ignore_interrupts) as pool:
+            while pending or first <= last:
+                while first <= last and len(pending) < 2 * (workers - 1):
+                    pending[pool.submit(_read_piece, tasks[first])] = first
+                    first += 1
+                if first <= last:
+                    done(last, _read_piece(tasks[last]))
+                    last -= 1
+                else:
+                    wait(pending, return_when=FIRST_COMPLETED)
+                for future in [future for future in pending if future.done()]:
+                    done(pending.pop(future), future.result())
+    except BrokenProcessPool:
+        message = "a process that was reading the file was killed\n  → free memory and try again"
+        raise FfrError(message) from None
     return [pieces[index] for index in range(len(tasks))]
+
+
+def _ignore_interrupts() -> None:
+    """Leave Ctrl-C to the process that started this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _start_method() -> str:
@@ -241,18 +259,22 @@ def _read_piece(task: _Task) -> _Piece:
     truncated = None
     offset = task.start
     for block in _blocks(task):
-        try:
-            records = decoder.decode_lines(block)
-            batches.append(columns_of(records, task.parse, windows=task.windows))
-        except (msgspec.DecodeError, UnicodeDecodeError, InputError, RecursionError):
+        columns = _read_block(block, decoder, task)
+        if columns is None:
             try:
                 columns, truncated = _read_lines(bytes(block), decoder, task)
             except InputError as error:
                 return _Piece(batches[0], error.problem, None, offset)
-            batches.append(columns)
+        batches.append(columns)
         if truncated is None:
             offset += len(block)
     return _Piece(InferenceColumns.concatenate(batches), None, truncated, offset)
+
+
+def _count_lines(block: bytes | memoryview) -> int:
+    """Line ends, the end of the block one of them."""
+    units = np.frombuffer(block, dtype=np.uint8)
+    return int(np.count_nonzero(units == _NEWLINE)) + int(units[-1] != _NEWLINE)
 
 
 def _lines_before(path: Path, offset: int) -> int:
@@ -264,6 +286,19 @@ def _lines_before(path: Path, offset: int) -> int:
             lines += data.count(b"\n")
             offset -= len(data) or offset
     return lines
+
+
+def _read_block(
+    block: bytes | memoryview, decoder: msgspec.json.Decoder[Any], task: _Task
+) -> InferenceColumns | None:
+    """A block read at once; ``None`` if it must be read line by line."""
+    try:
+        records = decoder.decode_lines(block)
+        if len(records) == _count_lines(block):  # no blank lines, and one record on each
+            return columns_of(records, task.parse, windows=task.windows)
+    except (msgspec.DecodeError, UnicodeDecodeError, InputError, RecursionError):
+        pass
+    return None
 
 
 def _read_lines(
@@ -278,7 +313,8 @@ def _read_lines(
         InputError: For the first line that is not a record; lines are counted from the block's
             first.
     """
-    batches = [columns_of([], task.parse, windows=task.windows)]
+    records: list[InferenceRecord] = []
+    truncated = None
     lines = block.split(b"\n")
     for number, line in enumerate(lines, 1):
         if len(line) > MAX_LINE_BYTES:
@@ -287,18 +323,21 @@ def _read_lines(
         if not line.strip():
             continue
         try:
-            records = [decode(line, decoder)]
-            batches.append(columns_of(records, task.parse, windows=task.windows))
+            record = decode(line, decoder)
+            _labels(record)
+            _response(record)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            if number == len(lines) and is_truncated(line):
-                return InferenceColumns.concatenate(batches), number
-            raise problem(error, None, number) from None
+            if number < len(lines) or not is_truncated(line):
+                raise problem(error, None, number) from None
+            truncated = number
         except InputError as error:
             found = error.problem
             raise InputError(
                 found.message, line=number, field=found.field, remedy=found.remedy
             ) from None
-    return InferenceColumns.concatenate(batches), None
+        else:
+            records.append(record)
+    return columns_of(records, task.parse, windows=task.windows), truncated
 
 
 def _blocks(task: _Task) -> Iterator[bytes | memoryview]:
@@ -326,6 +365,7 @@ def _blocks(task: _Task) -> Iterator[bytes | memoryview]:
                 yield block
 
 
+_NEWLINE: Final = ord("\n")
 _QUERY: Final = re.compile(r"<\|query_start\|>(.*?)<\|query_end\|>", re.DOTALL)
 _LOST: Final = ("not a list", "a list of lists")
 

@@ -110,9 +110,13 @@ def source_kind(path: Path) -> SourceKind:
             return "run"
         remedy = "give a run folder (made by `ffr run`), or a prediction file"
         raise InputError(f"a folder without {RECORD}", file=path, remedy=remedy)
+    if path.name == RECORD and path.is_file():
+        raise InputError("the record of a run", file=path, remedy=f"give its folder, {path.parent}")
     if path.exists() and not path.is_file():  # the second reading would miss what the first took
         message = "a pipe: predictions are read twice"
         raise InputError(message, file=path, remedy="save them to a file first")
+    if str(path) == "-":
+        raise InputError("standard input is not read", file=path, remedy="give a file")
     for line in read_lines(path):
         try:
             record = decode(line.data, msgspec.json.Decoder(Any))

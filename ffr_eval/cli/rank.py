@@ -57,10 +57,10 @@ def rank(
     from ffr_eval.report import terminal
 
     ranking = rank_runs(runs, benchmark=benchmark, split=split, metric=metric, protocol=protocol)
-    if json_file is not None:
-        write_report(ranking.to_dict(), json_file)
     if str(json_file) != "-":
         terminal.print_ranking(ranking)
+    if json_file is not None:
+        write_report(ranking.to_dict(), json_file)
 
 
 def print_ranking(runs: Sequence[Path]) -> None:

@@ -85,10 +85,10 @@ def score(
         source = load_source(predictions, request)
     groupings = [name.strip() for name in group_by.split(",") if name.strip()]
     scores = score_table(source.table, source.protocol, groupings)
-    if json_file is not None:
-        write_report(scores.to_dict(), json_file)
     if str(json_file) != "-":
         print_scores(scores, source)
+    if json_file is not None:
+        write_report(scores.to_dict(), json_file)
 
 
 def _cpus() -> int:

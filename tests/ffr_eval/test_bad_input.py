@@ -123,7 +123,7 @@ def test_paths_that_are_not_files(cli: Any, lengths: Path, tmp_path: Path) -> No
     assert f"{tmp_path / 'nope.jsonl'}: no such file" in missing
     assert "a folder without run.json" in cli.refused("score", tmp_path)
     assert "`ffr run`" in cli.refused("score", tmp_path)
-    assert "-: no such file" in cli.refused("score", "-")
+    assert "standard input is not read" in cli.refused("score", "-")
     assert "prediction file has no gold" in cli.refused("score", _file(tmp_path))
     assert "name the benchmark: --benchmark DIR" in cli.refused("score", _file(tmp_path))
 
@@ -270,10 +270,6 @@ def test_other_options_on_an_existing_run(cli: Any, run: Path, lengths: Path) ->
         (("score", "RUN", "--split", "tset"), "no split 'tset'\n  → splits here: "),
         (("score", "RUN", "--group-by", "turn"), "--group-by: unknown grouping 'turn'"),
         (("score", "RUN", "--protocol", "official", "--parse", "strict"), "--parse: "),
-        (("score", "RUN", "--json", "/nowhere/x.json"), "/nowhere/x.json: cannot be written"),
-        (("score", "RUN", "--json", "B"), "B: is a folder"),
-        (("score", "RUN", "--json", ""), ".: is a folder"),
-        (("rank", "RUN", "--json", "B/queries.jsonl/x"), "cannot be written"),
         (("rank", "RUN", "--metric", "micro.joint.f2"), "did you mean 'micro.joint.f1'?"),
         (("data", "import", "qmsun", "x", "--out", "OUT"), "did you mean 'qmsum'?"),
         (("data", "import", "mswift", "nope.json", "--out", "OUT"), "nope.json: no such file"),
@@ -287,6 +283,25 @@ def test_a_wrong_value_is_refused(
     given = [places.get(arg, arg.replace("B/", f"{lengths}/")) for arg in args]
     assert says.replace("B:", f"{lengths}:") in cli.refused(*given)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("score", "RUN", "--json", "/nowhere/x.json"), "/nowhere/x.json: cannot be written"),
+        (("score", "RUN", "--json", "B"), "B: is a folder"),
+        (("score", "RUN", "--json", ""), ".: is a folder"),
+        (("rank", "RUN", "--json", "B/queries.jsonl/x"), "cannot be written"),
+    ],
+)
+def test_a_report_that_cannot_be_written_does_not_lose_the_table(
+    cli: Any, run: Path, lengths: Path, args: tuple[str, ...], says: str
+) -> None:
+    places = {"RUN": str(run), "B": str(lengths)}
+    result = cli.run(*(places.get(arg, arg.replace("B/", f"{lengths}/")) for arg in args))
+    assert result.code == 2
+    assert says.replace("B:", f"{lengths}:") in result.err
+    assert "micro.joint.f1" in result.out
 
 
 # Long lines --------------------------------------------------------------------------------------
