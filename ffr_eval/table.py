@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ffr_eval.answer import ParseMode
     from ffr_eval.benchmark import Benchmark
-    from ffr_eval.inference_file import InferenceColumns
+    from ffr_eval.inference_columns import InferenceColumns
     from ffr_eval.jsonl import Located
     from ffr_eval.metrics.protocols import ProtocolName
     from ffr_eval.ragged import IntArray

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from ffr_eval.errors import InputError
-from ffr_eval.inference_file import InferenceColumns
+from ffr_eval.inference_columns import InferenceColumns
 from ffr_eval.predictions import OUTCOME_CODE, OUTCOMES
 from ffr_eval.ragged import Ragged
 from ffr_eval.types import ANSWERED, Outcome

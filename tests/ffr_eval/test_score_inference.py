@@ -182,3 +182,13 @@ def test_figures_agree_with_the_original_release(cli: Any, name: str) -> None:
             figures = expected[average][f"{theirs}_metrics"]
             found = {prefix + f: scores[average][modality][f] for f in FIGURES}
             assert found == pytest.approx(figures, rel=0, abs=tolerance), (average, modality)
+
+
+def test_two_records_on_one_line_are_refused(
+    cli: Any, jsonl: Callable[..., Path], records: list[Any]
+) -> None:
+    file = jsonl(records[:20])
+    line = file.read_text("utf-8").splitlines()[0]
+    file.write_text(file.read_text("utf-8") + line + line + "\n", "utf-8")
+    number = file.read_text("utf-8").count("\n")
+    assert f"{file}:{number}: " in cli.refused("score", file)
