@@ -24,13 +24,12 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 wheel: $(VENV)/.test ## build the wheel, install it alone in a clean environment, and try it there
-	rm -rf build/wheel build/clean build/elsewhere
+	rm -rf build/wheel build/clean
 	$(BIN)/python -m build --wheel --outdir build/wheel .
 	$(BIN)/python -m venv build/clean
 	build/clean/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt build/wheel/*.whl
-	mkdir -p build/elsewhere
-	cd build/elsewhere && ../clean/bin/python ../../tests/wheel_smoke.py
+	cd "$$(mktemp -d)" && "$(CURDIR)/build/clean/bin/python" "$(CURDIR)/tests/wheel_smoke.py"
 
 benchmark: $(VENV)/.test ## the ratios of docs/benchmarks.md
 	$(BIN)/python -m benchmarks
