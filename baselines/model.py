@@ -268,6 +268,7 @@ def create(name: str, options: Mapping[str, Any]) -> Model:
     Raises:
         InputError: If there is no such model or option, or a value is of the wrong type.
         MissingExtraError: If an optional dependency is not installed.
+        FfrError: If the model's own code fails.
     """
     model: type[Model] = load(MODELS, name)
     if not (isinstance(model, type) and issubclass(model, Model)):
@@ -278,7 +279,13 @@ def create(name: str, options: Mapping[str, Any]) -> Model:
         raise MissingExtraError(f"the model {name!r}", model.extra)
     if missing:
         raise FfrError(f"the model {name!r} needs packages that are missing: {', '.join(missing)}")
-    return model(parsed)
+    try:
+        return model(parsed)
+    except FfrError:
+        raise
+    except Exception as error:
+        text = f"the model {name!r} cannot be made: {type(error).__name__}: {error}"
+        raise FfrError(text) from error
 
 
 def parse_pairs(pairs: Iterable[str]) -> dict[str, str]:

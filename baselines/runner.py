@@ -201,7 +201,15 @@ def _learn(model: Model, benchmark: Benchmark, folder: RunFolder) -> None:
     if learned is not None:
         model.restore(learned)
         return
-    folder.update(selection=model.fit(list(benchmark.samples(tune_on))))
+    try:
+        learned = model.fit(list(benchmark.samples(tune_on)))
+    except KeyboardInterrupt:
+        raise
+    except Exception as error:
+        text = f"the model failed while it was tuned on split {tune_on!r}"
+        hint = "run it without --tune-on, or mend the model; nothing was predicted yet"
+        raise FfrError(f"{text}: {type(error).__name__}: {error}\n  → {hint}") from error
+    folder.update(selection=learned)
 
 
 def _predicted(model: Model, sample: Sample, save_scores: bool) -> Prediction:

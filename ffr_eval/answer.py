@@ -107,6 +107,7 @@ _ID: Final = re.compile(rf"""["']?(-?[0-9]{{1,{MAX_DIGITS}}})(?:\.0+)?["']?""")
 _BRACKETS: Final = re.compile(r"\[[^\[\]]*\]")
 _FLAT_OBJECT: Final = re.compile(r"\{[^{}]*\}")
 _PUNCTUATION: Final = " \t\r\n;,.|/&*-"
+_CUT_OFF: Final = "?"  # stands for a list that was begun and not ended
 _NOTHING: Final = frozenset({"", "none", "null", "nil", "n/a", "empty", "无", "空", "没有"})
 _UTTERANCE_WORD: Final = re.compile(
     r"utt|utterance|turn|sentence|text|句|话语|发言|消息|文本|对话", re.IGNORECASE
@@ -163,68 +164,97 @@ def _marked_contents(text: str) -> dict[str, list[str]]:
         if opened is not None and edge == "end" and opened[0] == name:
             contents[name].append(text[opened[1] : match.start()])
         elif opened is not None:
-            contents[opened[0]] += _closed_list(text[opened[1] : match.start()])
+            contents[opened[0]].append(_closed_list(text[opened[1] : match.start()]))
         opened = (name, match.end()) if edge == "start" else None
     if opened is not None:
-        contents[opened[0]] += _closed_list(text[opened[1] :])
+        contents[opened[0]].append(_closed_list(text[opened[1] :]))
     return contents
 
 
-def _closed_list(text: str) -> list[str]:
-    """The list that a text without end marker begins with, if its bracket is closed."""
+def _closed_list(text: str) -> str:
+    """The list that a text without end marker begins with; unreadable if it was cut off."""
     match = _BRACKETS.match(text.lstrip())
-    return [match.group()] if match else []
+    return match.group() if match else _CUT_OFF
 
 
 def _read_objects(text: str) -> Answer | None:
     """JSON objects with a list for one or both modalities; two that differ are ambiguous."""
-    answers = {
-        (tuple(utterances), tuple(images))
-        for match in _FLAT_OBJECT.finditer(text)
-        for utterances, images in _object_lists(match.group())
-    }
+    answers = set()
+    for match in _FLAT_OBJECT.finditer(text):
+        fields = _id_fields(match.group())
+        if not fields:
+            continue
+        lists = {name: _ids_of(json.dumps(value, ensure_ascii=False)) for name, value in fields}
+        utterances, images = lists.get("utt", []), lists.get("img", [])
+        if utterances is None or images is None or len(lists) < len(fields):
+            return _failure("a JSON answer whose lists cannot be read")
+        answers.add((tuple(utterances), tuple(images)))
     if len(answers) > 1:
         return _failure("several JSON answers that differ")
     if not answers:
         return None
-    utterances, images = answers.pop()
-    return _answer(list(utterances), list(images))
+    utt_ids, img_ids = answers.pop()
+    return _answer(list(utt_ids), list(img_ids))
 
 
-def _object_lists(text: str) -> list[tuple[list[int], list[int]]]:
+def _id_fields(text: str) -> list[tuple[str, Any]]:
+    """The fields of a JSON object whose names name a modality, each with that modality."""
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError):
         return []
-    lists: dict[bool, list[int]] = {}
-    for key, value in fields.items():
-        is_image = _IMAGE_WORD.search(key) is not None
-        if is_image or _UTTERANCE_WORD.search(key):
-            ids = _ids_of(json.dumps(value, ensure_ascii=False))
-            if ids is None or is_image in lists:
-                return []
-            lists[is_image] = ids
-    return [(lists.get(False, []), lists.get(True, []))] if lists else []
+    named = [
+        ("img" if _IMAGE_WORD.search(key) else "utt" if _UTTERANCE_WORD.search(key) else "", value)
+        for key, value in fields.items()
+    ]
+    return [
+        (name, value)
+        for (name, value), key in zip(named, fields, strict=True)
+        if name and _may_be_ids(key, value)
+    ]
+
+
+def _may_be_ids(key: str, value: Any) -> bool:
+    """Whether a field may hold ids: not if it is prose, such as an "image_description"."""
+    if not isinstance(value, str) or "id" in key.lower() or value.lower() in _NOTHING:
+        return True
+    return not any(char.isalpha() for char in value)
 
 
 def _read_lists(text: str) -> Answer | None:
     """Bare lists: told apart by the words before them, or two side by side without any."""
-    labelled: dict[str, list[list[int]]] = {"utt": [], "img": [], "": []}
+    labelled: dict[str, list[list[int] | None]] = {"utt": [], "img": [], "": []}
     position = 0
     gap = ""
     for match in _BRACKETS.finditer(text):
         ids = _ids_of(match.group())
-        if ids is not None:
-            gap = text[max(position, match.start() - 80) : match.start()]
-            labelled[_label(gap)].append(ids)
+        before = text[max(position, match.start() - 80) : match.start()]
+        label = _label(before)
+        if ids is not None or label:
+            labelled[label].append(ids)
+            gap = before
         position = match.end()
     utterances, images, bare = labelled["utt"], labelled["img"], labelled[""]
     if not (utterances or images):
         together = len(bare) == 2 and not gap.strip(_PUNCTUATION)
-        return _answer(bare[0], bare[1]) if together else None
+        return _answer(bare[0] or [], bare[1] or []) if together else None
     if bare or any(ids != group[0] for group in (utterances, images) for ids in group):
         return _failure("several lists, and no telling which is the answer")
-    return _answer(utterances[0] if utterances else [], images[0] if images else [])
+    return _labelled_answer(text, utterances, images)
+
+
+def _labelled_answer(
+    text: str, utterances: list[list[int] | None], images: list[list[int] | None]
+) -> Answer:
+    """The answer of lists that all agree; a modality that is named must have a list."""
+    named = _UTTERANCE_WORD.search(text), _IMAGE_WORD.search(text)
+    found = utterances[:1] or [None if named[0] else []], images[:1] or [None if named[1] else []]
+    (utt_ids,), (img_ids,) = found
+    if utt_ids is None or img_ids is None:
+        return _failure("a list is named but cannot be read")
+    if not (utterances and images) and not (utt_ids or img_ids):
+        return _failure("a single empty list")
+    return _answer(utt_ids, img_ids)
 
 
 def _label(before: str) -> str:

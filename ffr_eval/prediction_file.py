@@ -56,8 +56,7 @@ def read_predictions(path: Path, notes: list[str] | None = None) -> Iterator[Loc
             message = "'missing' is not written: it means that there is no line for the sample"
             remedy = "leave the line out, or give the outcome that it had"
             raise InputError(message, file=path, line=located.line, field="outcome", remedy=remedy)
-        if record.response is None and record.utt_ids is None and record.img_ids is None:
-            _require_failure(record, path, located.line)
+        _require_answer(record, path, located.line)
         yield Located(located.line, prediction_of(record))
 
 
@@ -107,8 +106,16 @@ _OPTIONAL = (
 )
 
 
-def _require_failure(record: PredictionRecord, path: Path, line: int) -> None:
-    if record.outcome in {None, Outcome.OK, Outcome.EMPTY, Outcome.PARSE_ERROR}:
-        message = "neither a response nor ids"
+def _require_answer(record: PredictionRecord, path: Path, line: int) -> None:
+    """Refuse a line that says nothing, or only half of an answer: a field may be misspelt."""
+    failed = record.outcome not in {None, Outcome.OK, Outcome.EMPTY, Outcome.PARSE_ERROR}
+    absent = [name for name in ("utt_ids", "img_ids") if getattr(record, name) is None]
+    if record.response is not None or failed or not absent:
+        return
+    if len(absent) == 2:
+        message, field = "neither a response nor ids", "response"
         remedy = 'give "response", or "utt_ids" and "img_ids", or the outcome of the failure'
-        raise InputError(message, file=path, line=line, field="response", remedy=remedy)
+    else:
+        message, field = "missing", absent[0]
+        remedy = "give both lists of ids; an empty list where there are none"
+    raise InputError(message, file=path, line=line, field=field, remedy=remedy)

@@ -123,6 +123,6 @@ def _require_same(first: Path, reference: Source, other: Path, source: Source) -
     )
     for field, a, b in pairs:
         if a != b:
-            message = f"{first} is of {field} {a}, this is of {field} {b}"
+            message = f"{first} is of {field} {a or '(all)'}, this is of {field} {b or '(all)'}"
             remedy = "rank runs of one benchmark and split (--split picks one)"
             raise InputError(message, file=other, field=field, remedy=remedy)

@@ -107,11 +107,10 @@ class Scores:
             "left_out": self.left_out,
             "notes": list(self.notes),
         }
-        if self.groups:
-            result["groups"] = {
-                by: {name: asdict(scores) for name, scores in groups.items()}
-                for by, groups in self.groups.items()
-            }
+        result["groups"] = {
+            by: {name: asdict(scores) for name, scores in groups.items()}
+            for by, groups in self.groups.items()
+        }
         return result
 
     def to_frame(self) -> pd.DataFrame:

@@ -178,6 +178,8 @@ def _from_run(path: Path, request: Request) -> Source:
     notes: list[str] = []
     if run.limit is not None:
         notes.append(f"the run was limited to {run.limit} samples; the others count as missing")
+    if request.split is not None and run.split is not None and request.split != run.split:
+        notes.append(f"the run was made on split {run.split!r}, not on {request.split!r}")
     file = path / PREDICTIONS
     predictions = read_predictions(file, notes) if file.exists() else iter(())
     split = request.split if request.split is not None else run.split

@@ -173,7 +173,8 @@ def split(folder: Path, fractions: str, seed: int) -> None:
     """Divide the benchmark folder DIR into splits, in place.
 
     All queries on one dialogue go to the same split. The same folder, fractions and seed always
-    give the same splits. The content hash changes with them.
+    give the same splits. The content hash changes with them, so split before you run: runs made
+    earlier belong to the benchmark as it was.
     """
     from ffr_eval.benchmark import read_benchmark, split_benchmark
     from ffr_eval.benchmark.split import parse_fractions

@@ -36,7 +36,7 @@ def print_scores(scores: Scores, source: Source) -> None:
     if scores.n_scored < scores.n_samples:
         joint = scores.answered.micro.joint
         answered = _number(None if joint is None else joint.f1)
-        console.print(f"over the {scores.n_scored} answered samples only: {answered}")
+        console.print(f"over answered samples only ({scores.n_scored}): {answered}")
     for rates in _rate_lines(scores):
         console.print(rates)
     for by, groups in scores.groups.items():

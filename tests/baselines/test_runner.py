@@ -467,3 +467,27 @@ def test_models_command() -> None:
     assert set(bm25) == {"name", "capabilities", "extra", "installed"}
     assert bm25["capabilities"]["answers"] == "scores"
     assert "bm25" in CliRunner().invoke(cli.models).stdout
+
+
+def test_a_model_that_fails_while_it_is_tuned_is_a_failed_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr("baselines.simple.Random.fit", fail)
+    with pytest.raises(FfrError, match="tuned on split 'dev': RuntimeError: no memory") as caught:
+        run("random", {}, "ffr-sample", tmp_path / "run", tune_on="dev")
+    assert caught.value.exit_code == 1
+
+
+def test_a_model_that_cannot_be_made_is_a_failed_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no weights")
+
+    monkeypatch.setattr("baselines.simple.Random.__init__", fail)
+    with pytest.raises(FfrError, match="cannot be made: OSError: no weights"):
+        run("random", {}, "ffr-sample", tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -69,7 +69,7 @@ ONE_TWO: Ids = ([1, 2], [0])
         (f"{U}[{10**18 - 1}]{V};{I}[]{J}", *[([10**18 - 1], [])] * 3),
         (f"{U}[{10**30}]{V};{I}[]{J}", FAILED, FAILED, "odd"),
         # Cut off.
-        (f"{U}[1, 2]{V};{I}[0", FAILED, ([1, 2], []), ([1, 2], [])),
+        (f"{U}[1, 2]{V};{I}[0", FAILED, FAILED, ([1, 2], [])),
         (f"{U}[1, 2]", FAILED, ([1, 2], []), FAILED),
         (f"{U}[1, 2", FAILED, FAILED, FAILED),
         (U, FAILED, FAILED, FAILED),
@@ -108,6 +108,18 @@ def test_the_three_readings(text: str, strict: Ids, lenient: Ids, official: Ids 
         ('{"utt_ids": [1, 2]}', ([1, 2], [])),
         ('{"utt_ids": [], "img_ids": []}', ([], [])),
         ('{"utt_ids": [1]} or {"utt_ids": [2]}', FAILED),
+        # A list that is named but cannot be read is not an empty one.
+        ("Utterances: [1-4]\nImages: []", FAILED),
+        ('{"utt_ids": ["u1"], "img_ids": []}', FAILED),
+        ('{"utt_ids": "1-4", "img_ids": []}', FAILED),
+        ('{"utterances": [{"id": 1}, {"id": 2}], "images": []}', FAILED),
+        ("utt_ids: 3, 5; img_ids: []", FAILED),
+        ("The images list is [] but utterances are 1 and 2.", FAILED),
+        ("Utterances: [u1, u2]; images: [0]", FAILED),
+        ('{"utt_ids": [5, 6], "img_ids": [0', FAILED),
+        ("images: []", FAILED),
+        ('{"utt_ids": [1, 2], "img_ids": [0], "text": "both", "image_note": "map"}', ONE_TWO),
+        ("Utterances: []; images: []", ([], [])),
         # Two bare lists side by side are an answer, two that prose cites are none.
         ("The answer is [1, 2]; [0].", ONE_TWO),
         ("See [1] and [2]: nothing there matches.", FAILED),

@@ -53,7 +53,8 @@ GOOD_LINE = json.dumps(GOOD)
     ("line", "says"),
     [
         ('{"sample_id": "z"}', ":2: response: neither a response nor ids"),
-        ('{"sample_id": "zz", "utt_ids": [1]}', ":2: sample_id: lengths has no sample 'zz'"),
+        ('{"sample_id": "z", "utt_id": [1], "img_ids": []}', ":2: utt_ids: missing"),
+        ('{"sample_id": "zz", "response": "x"}', ":2: sample_id: lengths has no sample 'zz'"),
         ('{"sample_id": 7, "utt_ids": [1]}', ":2: sample_id: Expected `str`, got `int`"),
         ('{"sample_id": "a#0", "utt_ids": ["1"]}', ":2: utt_ids[0]: Expected `int`, got `str`"),
         ('{"sample_id": "a#0", "utt_ids": 1}', ":2: utt_ids: Expected `array | null`, got `int`"),

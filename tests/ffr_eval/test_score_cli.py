@@ -106,9 +106,9 @@ def test_json_goes_to_a_file_beside_the_table(
     shown = cli(*command, "--json", out).out
     assert "micro.joint.f1 = 0.7333" in shown
     assert "3 of 4 answered (2 ok, 1 empty, 1 missing)" in shown
-    assert "over the 3 answered samples only: 0.9000" in shown
+    assert "over answered samples only (3): 0.9000" in shown
     assert json.loads(out.read_text()) == cli(*command, "--json", "-").json
-    assert "groups" not in json.loads(out.read_text())
+    assert json.loads(out.read_text())["groups"] == {}
 
 
 def test_json_goes_where_a_link_leads_and_leaves_devices_alone(
