@@ -122,7 +122,7 @@ def columns_of(
     utt_marked, img_marked = marked_ids(texts)
     keep = _largest if parse == "official" and not windows else _all
     return InferenceColumns(
-        dialogue_id=["" if name is None else str(name) for name in map(_dialogue_id, records)],
+        dialogue_id=[_name_of(record.dialogue_id) for record in records],
         outcome=np.array([OUTCOME_CODE[answer.outcome] for answer in answers], dtype=np.int8),
         has_response=np.array([record.response is not msgspec.UNSET for record in records]),
         turns=utt_marked.lengths,
@@ -191,8 +191,8 @@ def _parse(responses: Sequence[str | None], parse: ParseMode) -> list[Answer]:
     return [_NO_RESPONSE if text is None else next(answers) for text in responses]
 
 
-def _dialogue_id(record: InferenceRecord) -> Any:
-    return record.dialogue_id
+def _name_of(dialogue_id: Any) -> str:
+    return "" if dialogue_id is None else str(dialogue_id)
 
 
 def _window(record: InferenceRecord, text: str) -> tuple[str, list[str]]:

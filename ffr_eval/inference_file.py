@@ -24,7 +24,7 @@ from ffr_eval.inference_columns import (
     check_record,
     columns_of,
 )
-from ffr_eval.jsonl import MAX_LINE_BYTES, decode, is_truncated, open_binary, problem
+from ffr_eval.jsonl import MAX_LINE_BYTES, decode, is_truncated, open_binary, problem, too_long
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -238,8 +238,7 @@ def _read_lines(
     lines = block.split(b"\n")
     for number, line in enumerate(lines, 1):
         if len(line) > MAX_LINE_BYTES:
-            message = f"the line is longer than {MAX_LINE_BYTES / 2**20:.0f} MiB"
-            raise InputError(message, line=number, remedy="one record a line")
+            raise too_long(MAX_LINE_BYTES, None, number)
         if not line.strip():
             continue
         try:

@@ -72,6 +72,13 @@ def open_binary(path: Path, buffering: int = -1) -> IO[bytes]:
         raise _unreadable(error, path) from None
 
 
+def too_long(max_bytes: int, file: Path | None, line: int) -> InputError:
+    """The error for a line over the limit."""
+    message = f"the line is longer than {max_bytes:,} bytes"
+    remedy = "one record a line; images belong into files, not into the JSON"
+    return InputError(message, file=file, line=line, remedy=remedy)
+
+
 def read_lines(path: Path, max_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
     """Yield the lines of a file that are not blank.
 
@@ -89,12 +96,7 @@ def read_lines(path: Path, max_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
             if not data:
                 return
             if len(data) > max_bytes:
-                raise InputError(
-                    f"the line is longer than {max_bytes:,} bytes",
-                    file=path,
-                    line=number,
-                    remedy="one record a line; images belong into files, not into the JSON",
-                )
+                raise too_long(max_bytes, path, number)
             if data.strip():
                 yield Line(number, data.rstrip(b"\r\n"), data.endswith(b"\n"))
 

@@ -66,23 +66,8 @@ def prediction_of(record: PredictionRecord) -> Prediction:
     outcome = record.outcome
     if outcome is None:
         outcome = Outcome.OK if fragment.utt_ids or fragment.img_ids else Outcome.EMPTY
-    return Prediction(
-        sample_id=record.sample_id,
-        outcome=outcome,
-        payload=fragment,
-        response=record.response,
-        latency_s=record.latency_s,
-        usage=record.usage,
-        cost=record.cost,
-        finish_reason=record.finish_reason,
-        model=record.model,
-        reached_utt_ids=record.reached_utt_ids,
-        reached_img_ids=record.reached_img_ids,
-        steps=record.steps,
-        scores=record.scores,
-        logprobs=record.logprobs,
-        meta=record.meta,
-    )
+    optional = {name: getattr(record, name) for name in _OPTIONAL}
+    return Prediction(record.sample_id, outcome, fragment, record.response, **optional)
 
 
 def encode_prediction(prediction: Prediction) -> bytes:
