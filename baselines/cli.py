@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -148,8 +150,18 @@ def demo(out: Path) -> None:
 
     click.echo()
     print_ranking(paths)
+    click.echo(f"the same in a browser: {_ffr()} board {out}")
     if failed:
         raise SystemExit(1)
+
+
+def _ffr() -> str:
+    """How the user can call this program again."""
+    program = sys.argv[0]
+    found = shutil.which("ffr")
+    if found is None or Path(found).resolve() != Path(program).resolve():
+        return program
+    return "ffr"
 
 
 @contextmanager

@@ -1,7 +1,8 @@
-"""Models that match words: BM25, TF-IDF, and the best window of turns by BM25."""
+"""Models that match words or characters: BM25, TF-IDF, and the best window of turns by BM25."""
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Protocol
 
 import msgspec
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ffr_eval.types import Dialogue, Prediction, Sample
 
 _KEPT_DIALOGUES: Final = 8
+_SHORTEST_RUN: Final = 2
+_LONGEST_RUN: Final = 4
 _SAME: Final = 1e-12  # window totals that differ by less (relatively) are equal
 
 
@@ -62,23 +65,28 @@ class Bm25Index:
 
 
 class TfIdfIndex:
-    """Cosine of TF-IDF vectors, over a few documents."""
+    """Cosine of TF-IDF vectors over runs of two to four characters, over a few documents.
+
+    Texts are normalised (NFKC) and lowercased; nothing is stemmed or left out, so that the model is
+    the same for every language.
+    """
 
     def __init__(self, documents: Sequence[str]) -> None:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        terms = [tokenize(document) for document in documents]
+        texts = [_normal(document) for document in documents]
         self._n = len(documents)
-        self._empty = not any(terms)
+        self._empty = max(map(len, texts), default=0) < _SHORTEST_RUN
         if not self._empty:
-            self._vectorizer = TfidfVectorizer(analyzer=_same)
-            self._matrix = self._vectorizer.fit_transform(terms)
+            runs = (_SHORTEST_RUN, _LONGEST_RUN)
+            self._vectorizer = TfidfVectorizer(analyzer="char", ngram_range=runs)
+            self._matrix = self._vectorizer.fit_transform(texts)
 
     def score(self, query: str) -> FloatArray:
         """The cosine of each document with the query."""
         if self._empty:
             return np.zeros(self._n)
-        vector = self._vectorizer.transform([tokenize(query)])
+        vector = self._vectorizer.transform([_normal(query)])
         return np.asarray((self._matrix @ vector.T).toarray()[:, 0], dtype=np.float64)
 
 
@@ -135,9 +143,10 @@ class Bm25(_Lexical):
 
 
 class TfIdf(_Lexical):
-    """Cosine of TF-IDF vectors over the turns of the sample's dialogue, and over its images."""
+    """Cosine of character TF-IDF over the turns of the sample's dialogue, and over its images."""
 
-    requires: ClassVar[tuple[str, ...]] = ("bm25s", "Stemmer", "sklearn")
+    version: ClassVar[str] = "2"
+    requires: ClassVar[tuple[str, ...]] = ("sklearn",)
     Options: ClassVar[type[LexicalOptions]] = LexicalOptions
 
     def __init__(self, options: LexicalOptions) -> None:
@@ -252,5 +261,5 @@ class _PerDialogue:
         return kept[1]
 
 
-def _same(terms: list[str]) -> list[str]:
-    return terms
+def _normal(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).strip()

@@ -226,8 +226,12 @@ def answer(sample: Sample, fragment: Fragment) -> Prediction:
 
 
 def hidden(sample: Sample) -> Sample:
-    """A sample without what gives the answer away."""
-    return replace(sample, gold=None, kind=None)
+    """A sample without what gives the answer away.
+
+    That is gold and kind, and ``meta``, where importers keep what else a data set says of a query
+    (an answer in words, a summary).
+    """
+    return replace(sample, gold=None, kind=None, meta={})
 
 
 def checked_scores(scores: Scores, sample: Sample) -> Scores:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from click.testing import CliRunner
 from filelock import FileLock
 
 from baselines import cli
-from baselines.model import Capabilities, Model, Scores, ScoringModel, answer
+from baselines.model import Capabilities, Model, Scores, ScoringModel, answer, hidden
 from baselines.runner import run
+from ffr_eval.benchmark import read_benchmark
 from ffr_eval.errors import FfrError, InputError
 from ffr_eval.prediction_file import read_predictions
 from ffr_eval.runs import open_run, read_run
@@ -124,6 +126,14 @@ def test_gold_is_hidden(benchmark: Path, tmp_path: Path, echo: Any) -> None:
     run("echo", {}, benchmark, tmp_path / "run")
     assert len(echo.seen) == 12
     assert all(sample.gold is None and sample.kind is None for sample in echo.seen)
+
+
+def test_what_a_data_set_says_of_a_query_is_hidden(benchmark: Path) -> None:
+    sample = replace(read_benchmark(benchmark).sample(0), meta={"answer": "the red bike"})
+    assert sample.gold is not None
+    shown = hidden(sample)
+    assert (shown.gold, shown.kind, shown.meta) == (None, None, {})
+    assert (shown.query, shown.dialogue) == (sample.query, sample.dialogue)
 
 
 def test_oracle_gives_the_gold(benchmark: Path, tmp_path: Path) -> None:

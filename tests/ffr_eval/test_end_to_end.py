@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,7 @@ def test_qmsum_spans_import_and_check(ffr: Callable[..., Any], tmp_path: Path) -
 def test_the_bundled_benchmark_is_sound(ffr: Callable[..., Any]) -> None:
     checked = ffr("data", "check", "ffr-sample", "--json", "-")
     assert (checked.code, checked.json) == (0, {"ok": True, "errors": []})
-    assert "queries       30" in checked.err
+    assert "queries       144" in checked.err
     for kind in ("multimodal", "utterance", "image", "negative"):
         assert f"{kind} " in checked.err
 
@@ -81,17 +82,22 @@ def test_the_demo_ranks_all_models(ffr: Callable[..., Any], tmp_path: Path) -> N
     ranking = ffr("rank", *runs, "--json", "-").json
     assert (ranking["rows"][0]["run"], ranking["rows"][0]["value"]) == ("oracle", 1.0)
     values = {row["run"]: row["value"] for row in ranking["rows"]}
-    assert values["bm25"] > max(values[name] for name in ("random", "all", "none"))
+    order = ("oracle", "bm25", "tfidf", "window", "all", "random", "none")
+    assert sorted(values, key=lambda name: -values[name]) == list(order)
+    steps = [values[a] - values[b] for a, b in pairwise(order)]
+    assert min(steps) > 0.03, values  # it tells them apart
+    assert values["bm25"] < 0.6
     shown = [
         line.split()[1] for line in done.out.splitlines() if line.strip()[:1] in set("1234567")
     ]
     assert shown[0] == "oracle"
     assert set(shown) == DEMO
+    assert f"board {tmp_path / 'demo'}" in done.out
 
     again = ffr("demo", "--out", tmp_path / "demo")  # resumes: nothing is left to do
     assert again.code == 0
     assert "(0 new)" in again.out
-    assert "(20 new)" not in again.out
+    assert "(104 new)" not in again.out
 
 
 def test_scoring_in_memory_agrees_with_the_command(ffr: Callable[..., Any], tmp_path: Path) -> None:
@@ -106,5 +112,5 @@ def test_scoring_in_memory_agrees_with_the_command(ffr: Callable[..., Any], tmp_
     scores = ffr_eval.score(answers, "ffr-sample", split="test")
     assert scores.to_dict()["micro"] == by_command["micro"]
     frame = scores.to_frame()
-    assert len(frame) == 20
+    assert len(frame) == 104
     assert frame["utterance.tp"].sum() == by_command["micro"]["utterance"]["tp"]
