@@ -40,7 +40,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: $(BIN)/python $(SOURCES)
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[lexical]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[leaderboard,lexical]'
 	touch $@
 
 $(VENV)/.test: $(BIN)/python $(SOURCES)

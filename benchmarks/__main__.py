@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import import_time, inference, kernel
+from benchmarks import import_time, importing, inference, kernel
 from benchmarks.measure import table
 
-BENCHMARKS = {"import": import_time.run, "kernel": kernel.run, "inference": inference.run}
+BENCHMARKS = {
+    "import": import_time.run,
+    "kernel": kernel.run,
+    "inference": inference.run,
+    "importing": importing.run,
+}
 
 
 def main(names: list[str]) -> None:

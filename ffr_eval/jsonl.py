@@ -8,7 +8,7 @@ import json
 import re
 import zlib
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, cast
 
 import msgspec
 
@@ -25,6 +25,7 @@ T = TypeVar("T")
 _FIELD: Final = re.compile(r" - at `\$\.?(.*)`$")
 _MISSING: Final = re.compile(r"missing required field `(.*?)`")
 _BYTE: Final = re.compile(r"\(byte (\d+)\)")
+_BUFFER: Final = 2**20
 _BOM: Final = b"\xef\xbb\xbf"
 _ESCAPE: Final = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair, which is one character
@@ -33,8 +34,7 @@ _ESCAPE: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line of a file.
 
     Attributes:
@@ -85,7 +85,7 @@ def read_lines(path: Path, max_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
     Raises:
         InputError: If the file cannot be read or a line is longer than ``max_bytes``.
     """
-    with open_binary(path) as stream:
+    with open_binary(path, _BUFFER) as stream:
         number = 0
         while True:
             number += 1
@@ -97,7 +97,7 @@ def read_lines(path: Path, max_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
                 return
             if len(data) > max_bytes:
                 raise too_long(max_bytes, path, number)
-            if data.strip():
+            if not data.isspace():
                 yield Line(number, data.rstrip(b"\r\n"), data.endswith(b"\n"))
 
 

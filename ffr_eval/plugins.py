@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = "ffr.commands"
 """A subcommand of ``ffr``: a :class:`click.Command`."""
+EXPORTERS: Final = "ffr.exporters"
+"""A format to write: an :class:`ffr_eval.exporters.Exporter`."""
 IMPORTERS: Final = "ffr.importers"
 """A data format: an :class:`ffr_eval.importers.Importer`."""
 MODELS: Final = "ffr.models"

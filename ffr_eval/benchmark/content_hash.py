@@ -8,6 +8,7 @@ of ``benchmark.json``. It needs no encoder and no image to be read.
 from __future__ import annotations
 
 import hashlib
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +16,7 @@ import msgspec
 if TYPE_CHECKING:
     from ffr_eval.benchmark.schema import DialogueRecord, ImageRecord, QueryRecord
 
+_TURN_CONTENT = attrgetter("utt_id", "speaker", "text", "images", "time")
 _ENCODER = msgspec.json.Encoder(order="sorted")
 
 
@@ -27,9 +29,7 @@ class ContentHash:
     def add_dialogue(self, record: DialogueRecord) -> None:
         """Add a dialogue."""
         images = [_image_content(image) for image in record.images]
-        turns = [
-            [turn.utt_id, turn.speaker, turn.text, turn.images, turn.time] for turn in record.turns
-        ]
+        turns = list(map(_TURN_CONTENT, record.turns))
         self._add(
             ["dialogue", record.dialogue_id, turns, images, record.language, record.meta or None]
         )

@@ -6,9 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ffr_eval.benchmark.validation import kind_of
 from ffr_eval.types import Kind
 
 if TYPE_CHECKING:
+    from ffr_eval.benchmark.schema import DialogueRecord, QueryRecord
     from ffr_eval.benchmark.tables import Benchmark
     from ffr_eval.ragged import Ragged
 
@@ -51,6 +53,46 @@ def summarise(benchmark: Benchmark) -> Summary:
         splits=dict(Counter(queries.split)),
         content_hash=benchmark.content_hash,
     )
+
+
+class SummaryCounter:
+    """Counts dialogues and queries as they are written; equal to :func:`summarise` at the end."""
+
+    def __init__(self) -> None:
+        self.splits: Counter[str] = Counter()
+        self._kinds: Counter[tuple[bool, bool]] = Counter()
+        self._n_dialogues = self._n_turns = self._n_images = 0
+        self._n_gold_utts = self._n_gold_imgs = 0
+
+    def add_dialogue(self, record: DialogueRecord) -> None:
+        """Count a dialogue."""
+        self._n_dialogues += 1
+        self._n_turns += len(record.turns)
+        self._n_images += len(record.images)
+
+    def add_query(self, record: QueryRecord) -> None:
+        """Count a query."""
+        self.splits[record.split] += 1
+        n_utts, n_imgs = len(set(record.gold_utt_ids)), len(set(record.gold_img_ids))
+        self._kinds[n_utts > 0, n_imgs > 0] += 1
+        self._n_gold_utts += n_utts
+        self._n_gold_imgs += n_imgs
+
+    def summary(self, content_hash: str) -> Summary:
+        """What was counted."""
+        n_queries = self.splits.total()
+        kinds = {kind_of(range(utts), range(imgs)): n for (utts, imgs), n in self._kinds.items()}
+        return Summary(
+            n_dialogues=self._n_dialogues,
+            n_queries=n_queries,
+            mean_turns=self._n_turns / (self._n_dialogues or 1),
+            n_images=self._n_images,
+            mean_gold_utts=self._n_gold_utts / (n_queries or 1),
+            mean_gold_imgs=self._n_gold_imgs / (n_queries or 1),
+            kinds={kind.value: kinds[kind] for kind in Kind if kind in kinds},
+            splits=dict(self.splits),
+            content_hash=content_hash,
+        )
 
 
 def _mean_length(lists: Ragged) -> float:

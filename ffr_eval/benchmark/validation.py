@@ -83,8 +83,9 @@ def dialogue_findings(record: DialogueRecord, root: Path | None) -> Iterator[Fin
     yield from _id_findings("images[{}].img_id", [image.img_id for image in record.images])
     listed = {image.img_id for image in record.images}
     shown: set[int] = set()
-    for index, turn in enumerate(record.turns):
-        for place, img_id in enumerate(turn.images):
+    with_images = [(index, turn.images) for index, turn in enumerate(record.turns) if turn.images]
+    for index, images in with_images:
+        for place, img_id in enumerate(images):
             field = f"turns[{index}].images[{place}]"
             if img_id not in listed:
                 message = f"image {img_id} is not among the dialogue's images"
@@ -123,6 +124,8 @@ def query_findings(
 
 
 def _id_findings(field: str, ids: Sequence[int]) -> Iterator[Finding]:
+    if len(set(ids)) == len(ids) and (not ids or (min(ids) >= 0 and max(ids) <= MAX_ID)):
+        return
     seen: set[int] = set()
     for index, number in enumerate(ids):
         if number in seen:

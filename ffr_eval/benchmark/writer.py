@@ -7,13 +7,14 @@ import hashlib
 import os
 import shutil
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
 import msgspec
 
 from ffr_eval.benchmark.content_hash import ContentHash
 from ffr_eval.benchmark.reader import DIALOGUES, IMAGES, INFO, QUERIES
+from ffr_eval.benchmark.summary import Summary, SummaryCounter
 from ffr_eval.benchmark.validation import Validator, escapes
 from ffr_eval.errors import InputError
 from ffr_eval.jsonl import encode_line
@@ -49,6 +50,10 @@ class BenchmarkWriter:
     Nothing stands at ``folder`` until the ``with`` block ends well; then everything does. Records
     are checked as they come, so that what is written can be read again.
 
+    Attributes:
+        n_queries: Queries written so far.
+        summary: What was written, once the block has ended.
+
     Args:
         folder: Where the benchmark goes; must not exist, or be an empty folder.
         info: ``benchmark.json`` without splits and hash, which follow from the content.
@@ -65,7 +70,9 @@ class BenchmarkWriter:
         self._info = info
         self._hash = ContentHash()
         self._validator = Validator()
-        self._splits: dict[str, int] = {}
+        self._counter = SummaryCounter()
+        self.n_queries = 0
+        self.summary: Summary
 
     def __enter__(self) -> BenchmarkWriter:
         parent = self._folder.parent
@@ -89,6 +96,7 @@ class BenchmarkWriter:
         """
         _refuse(self._validator.dialogue(record), f"dialogue {record.dialogue_id!r}")
         self._hash.add_dialogue(record)
+        self._counter.add_dialogue(record)
         self._dialogues.write(encode_line(record))
 
     def add_query(self, record: QueryRecord) -> None:
@@ -97,10 +105,10 @@ class BenchmarkWriter:
         Raises:
             InputError: If the record is not valid, or there is such a sample already.
         """
-        line = sum(self._splits.values()) + 1
-        _refuse(self._validator.query(record, line), f"sample {record.sample_id!r}")
+        self.n_queries += 1
+        _refuse(self._validator.query(record, self.n_queries), f"sample {record.sample_id!r}")
         self._hash.add_query(record)
-        self._splits[record.split] = self._splits.get(record.split, 0) + 1
+        self._counter.add_query(record)
         self._queries.write(encode_line(record))
 
     def add_image_file(self, record: ImageRecord, source: Path, name: str) -> ImageRecord:
@@ -114,14 +122,32 @@ class BenchmarkWriter:
         if escapes(name) or target.exists():
             remedy = "give each image a name of its own inside images/"
             raise InputError(f"cannot be copied to {name!r}", file=source, remedy=remedy)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            shutil.copyfile(source, target)
-        except OSError as error:
-            message = f"cannot be copied: {error.strerror}"
-            raise InputError(message, file=source, remedy="check the image file") from None
+        _copy(source, target)
         path = f"{IMAGES}/{name}"
         return msgspec.structs.replace(record, path=path, sha256=sha256_of(target))
+
+    def restore_image_file(self, record: ImageRecord, source: Path) -> ImageRecord:
+        """Copy an image file back to the path that its record names; the record as it is.
+
+        Images may share a path, if they are the same file.
+
+        Raises:
+            InputError: If the path leads out of the folder or is taken by something else, the
+                image cannot be read, or is not the one whose hash the record has.
+        """
+        path = record.path or ""
+        target = self._work / path
+        reserved = PurePosixPath(path).parts in {(INFO,), (DIALOGUES,), (QUERIES,)}
+        digest = sha256_of(source)
+        if escapes(path) or reserved or (target.exists() and not _holds(target, digest)):
+            remedy = "give each image file a path of its own inside the benchmark folder"
+            raise InputError(f"cannot be copied to {path!r}", file=source, remedy=remedy)
+        if record.sha256 is not None and record.sha256 != digest:
+            message = "is not the image that was recorded (sha256 differs)"
+            raise InputError(message, file=source, remedy="restore the image file")
+        if not target.exists():
+            _copy(source, target)
+        return record
 
     def __exit__(
         self,
@@ -135,8 +161,10 @@ class BenchmarkWriter:
             self._queries.close()
             if error is not None:
                 return
-            splits = tuple(self._splits)
-            info = msgspec.structs.replace(self._info, splits=splits, hash=self._hash.hexdigest())
+            digest = self._hash.hexdigest()
+            splits = tuple(self._counter.splits)
+            info = msgspec.structs.replace(self._info, splits=splits, hash=digest)
+            self.summary = self._counter.summary(digest)
             write_json(self._work / INFO, info)
             try:
                 with contextlib.suppress(FileNotFoundError):
@@ -159,6 +187,24 @@ class BenchmarkWriter:
         for parent in self._new_parents:
             with contextlib.suppress(OSError):
                 parent.rmdir()
+
+
+def _holds(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256_of(path) == digest
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy an image file.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    except OSError as error:
+        message = f"cannot be copied: {error.strerror}"
+        raise InputError(message, file=source, remedy="check the image file") from None
 
 
 def _refuse(findings: Sequence[Finding], what: str) -> None:

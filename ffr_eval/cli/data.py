@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from ffr_eval.cli.export import export
+from ffr_eval.cli.fetch import fetch
+from ffr_eval.cli.output import progress, summary_text
+from ffr_eval.cli.show import show
+from ffr_eval.cli.stats import stats
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from ffr_eval.benchmark import Benchmark
     from ffr_eval.importers import Importer
 
 _SHOWN: Final = 50  # problems printed one by one
-_PROGRESS_AFTER: Final = 2.0  # seconds
 
 
 class _ImportCommand(click.Command):
@@ -56,7 +60,11 @@ Examples:
 """,
 )
 def data() -> None:
-    """Import, check and split benchmark folders."""
+    """Import, fetch, check, split, look at and export benchmark folders."""
+
+
+for _command in (export, fetch, show, stats):
+    data.add_command(_command)
 
 
 @data.command(
@@ -87,17 +95,19 @@ def import_(format_name: str, sources: tuple[Path, ...], out: Path, name: str | 
     import msgspec
 
     from ffr_eval import plugins
-    from ffr_eval.benchmark import BenchmarkWriter, read_benchmark
+    from ffr_eval.benchmark import BenchmarkWriter
+    from ffr_eval.errors import InputError
 
     importer: Importer = plugins.load(plugins.IMPORTERS, format_name)
     _expect_sources(format_name, importer.sources, sources)
     info = msgspec.structs.replace(importer.info, name=name or out.resolve().name)
-    with _progress(f"importing {format_name} …"):
-        with BenchmarkWriter(out, info) as writer:
-            notes = importer.convert(sources, writer)
-        benchmark = read_benchmark(out)
+    with progress(f"importing {format_name} …"), BenchmarkWriter(out, info) as writer:
+        notes = importer.convert(sources, writer)
+        if not writer.n_queries:
+            remedy = "a benchmark needs at least one: check that these are the right files"
+            raise InputError("no queries", file=" ".join(map(str, sources)), remedy=remedy)
     click.echo(f"wrote {out}")
-    click.echo(_summary_text(benchmark))
+    click.echo(summary_text(info.name, writer.summary))
     for note in notes:
         click.echo(f"note: {note}")
 
@@ -126,12 +136,13 @@ def check(ctx: click.Context, folder: Path, json_file: Path | None) -> None:
     with exit code 2 if something is wrong.
     """
     from ffr_eval.benchmark import check_benchmark
+    from ffr_eval.benchmark.summary import summarise
     from ffr_eval.cli.output import write_report
     from ffr_eval.errors import InputError
 
     benchmark: Benchmark | None = None
     try:
-        with _progress(f"checking {folder} …"):
+        with progress(f"checking {folder} …"):
             problems, benchmark = check_benchmark(folder)
     except InputError as error:
         problems = [error.problem]
@@ -145,7 +156,7 @@ def check(ctx: click.Context, folder: Path, json_file: Path | None) -> None:
     if len(problems) > _SHOWN:
         click.echo(f"… and {len(problems) - _SHOWN} more (--json FILE has all)", err=True)
     if benchmark is not None:
-        click.echo(_summary_text(benchmark), err=to_stdout)
+        click.echo(summary_text(benchmark.name, summarise(benchmark)), err=to_stdout)
     plural = "" if len(problems) == 1 else "s"
     click.echo(f"{len(problems)} problem{plural}" if problems else "ok", err=to_stdout)
     if problems:
@@ -178,11 +189,13 @@ def split(folder: Path, fractions: str, seed: int) -> None:
     """
     from ffr_eval.benchmark import read_benchmark, split_benchmark
     from ffr_eval.benchmark.split import parse_fractions
+    from ffr_eval.benchmark.summary import summarise
 
     counts = split_benchmark(folder, parse_fractions(fractions), seed)
     for name, count in counts.items():
         click.echo(f"{name}: {count} dialogues")
-    click.echo(_summary_text(read_benchmark(folder)))
+    benchmark = read_benchmark(folder)
+    click.echo(summary_text(benchmark.name, summarise(benchmark)))
 
 
 def _expect_sources(name: str, expected: Sequence[str], given: Sequence[Path]) -> None:
@@ -200,50 +213,3 @@ def _expect_sources(name: str, expected: Sequence[str], given: Sequence[Path]) -
     count = "1 path was" if len(given) == 1 else f"{len(given)} paths were"
     message = f"format {name!r} takes {wanted}, but {count} given"
     raise InputError(message, remedy=f"ffr data import {name} {wanted} --out DIR")
-
-
-def _summary_text(benchmark: Benchmark) -> str:
-    """What a benchmark holds, as aligned lines."""
-    from ffr_eval.benchmark.summary import summarise
-
-    summary = summarise(benchmark)
-    rows = {
-        "name": benchmark.name,
-        "dialogues": summary.n_dialogues,
-        "queries": summary.n_queries,
-        "mean turns": f"{summary.mean_turns:.1f}",
-        "images": summary.n_images,
-        "gold": f"{summary.mean_gold_utts:.1f} utterances, {summary.mean_gold_imgs:.1f} images"
-        " a query on average",
-        "splits": _counts(summary.splits),
-        "kinds": _counts(summary.kinds),
-        "content hash": summary.content_hash,
-    }
-    return "\n".join(f"{name:<13} {value}" for name, value in rows.items())
-
-
-def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
-
-
-@contextlib.contextmanager
-def _progress(message: str) -> Iterator[None]:
-    """Show on the terminal that work is going on, once it takes long."""
-    import threading
-
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield
-        return
-    status = console.status(message)
-    timer = threading.Timer(_PROGRESS_AFTER, status.start)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
-        status.stop()

@@ -1,12 +1,20 @@
-"""Writing results where a command was told to."""
+"""Writing results where a command was told to, and what several commands print."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ffr_eval.benchmark.summary import Summary
+
+_PROGRESS_AFTER: Final = 2.0  # seconds
 
 
 def write_report(report: Any, path: Path) -> None:
@@ -39,3 +47,47 @@ def write_report(report: Any, path: Path) -> None:
     except OSError as error:
         message = f"cannot be written: {error.strerror}"
         raise InputError(message, file=path, remedy=remedy) from None
+
+
+def summary_text(name: str, summary: Summary) -> str:
+    """What a benchmark of this name holds, as aligned lines."""
+    rows = {
+        "name": name,
+        "dialogues": summary.n_dialogues,
+        "queries": summary.n_queries,
+        "mean turns": f"{summary.mean_turns:.1f}",
+        "images": summary.n_images,
+        "gold": f"{summary.mean_gold_utts:.1f} utterances, {summary.mean_gold_imgs:.1f} images"
+        " a query on average",
+        "splits": _counts(summary.splits),
+        "kinds": _counts(summary.kinds),
+        "content hash": summary.content_hash,
+    }
+    return "\n".join(f"{label:<13} {value}" for label, value in rows.items())
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+
+
+@contextlib.contextmanager
+def progress(message: str) -> Iterator[None]:
+    """Show on the terminal that work is going on, once it takes long."""
+    import threading
+
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    status = console.status(message)
+    timer = threading.Timer(_PROGRESS_AFTER, status.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        status.stop()

@@ -1,7 +1,8 @@
 """The ms-swift files of the original release: its datasets, and its inference outputs.
 
 A record holds one query together with its whole dialogue, in the markup of the task. Records on
-the same dialogue are brought together: the dialogue is stored once.
+the same dialogue are brought together: the dialogue is stored once. What the markup cannot carry
+is read from the key ``ffr``, which our exporter writes.
 """
 
 from __future__ import annotations
@@ -9,43 +10,35 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from ffr_eval import markup
 from ffr_eval.benchmark import DialogueRecord, ImageRecord, InfoRecord, QueryRecord, TurnRecord
-from ffr_eval.benchmark.validation import leaves
 from ffr_eval.errors import InputError
 from ffr_eval.importers import Importer
-from ffr_eval.jsonl import decode, is_array, problem, read_array, read_lines
+from ffr_eval.importers.image_files import ImageFiles
+from ffr_eval.importers.mswift_extra import (
+    DialogueExtra,
+    RecordExtra,
+    find_contradiction,
+    restore_turn,
+)
+from ffr_eval.importers.mswift_turns import between, read_turn, read_turns
+from ffr_eval.importers.record_files import Place, decode_at, read_places
+from ffr_eval.importers.record_frame import RecordFrame
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from ffr_eval.benchmark import BenchmarkWriter
 
-_IMAGE_SUFFIXES: Final = frozenset(
-    {".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-)
-
-
-def _between(markers: tuple[str, str], content: str) -> str:
-    start, end = map(re.escape, markers)
-    return f"{start}{content}{end}"
-
-
-_UTTERANCE: Final = re.compile(_between(markup.UTT_ID, r"\s*(\d{1,10})\s*"), re.ASCII)
-_IMAGE: Final = re.compile(
-    _between(markup.IMG_ID, r"\s*(\d{1,10})\s*") + f"(?:{markup.IMAGE_PLACEHOLDER})?", re.ASCII
-)
-_QUERY: Final = re.compile(_between(markup.QUERY, "(.*?)"), re.DOTALL)
-_TURN_END: Final = re.compile("|".join(map(re.escape, markup.QUERY)))
-_SPEAKER: Final = re.compile(r"\s*(?P<speaker>[^:：\n]*?)[ \t]*[:：](?P<text>.*)", re.DOTALL)
+_QUERY: Final = re.compile(between(markup.QUERY, "(.*?)"), re.DOTALL)
 _IDS: Final = r"\s*\[\s*((?:\d{1,10}\s*(?:,\s*\d{1,10}\s*)*)?)\]\s*"
 _ANSWER: Final = re.compile(
-    rf"\s*{_between(markup.UTT_IDS, _IDS)}\s*[;；]\s*{_between(markup.IMG_IDS, _IDS)}\s*", re.ASCII
+    rf"\s*{between(markup.UTT_IDS, _IDS)}\s*[;；]\s*{between(markup.IMG_IDS, _IDS)}\s*", re.ASCII
 )
 
 
@@ -64,103 +57,211 @@ class _Record(msgspec.Struct, frozen=True):
     images: tuple[str | _StoredImage, ...] | None = None
     solution: str | None = None
     labels: str | None = None
+    ffr: RecordExtra | None = None
 
 
-class _Place(NamedTuple):
-    """Where a record stands; ``prefix`` goes before its fields, for a record of an array."""
-
-    file: Path
-    line: int
-    prefix: str = ""
-
-    def error(self, name: str, message: str, remedy: str | None) -> InputError:
-        path = f"{self.prefix}{name}".rstrip(".") or None
-        return InputError(message, file=self.file, line=self.line, field=path, remedy=remedy)
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}" + (f" ({self.prefix.rstrip('.')})" if self.prefix else "")
+_NO_EXTRA: Final = RecordExtra()
 
 
 @dataclass(slots=True)
 class _Seen:
     """A dialogue that was written."""
 
+    dialogue_id: str
     turns_digest: bytes
-    place: _Place
+    place: Place
+    split: str
     n_queries: int = 0
+    queries: dict[tuple[Any, ...], Path] = field(default_factory=dict)
+
+
+class _Known(NamedTuple):
+    """What further records of the same frame need: the dialogue, and the ids that it has."""
+
+    dialogue: _Seen
+    utt_ids: frozenset[int]
+    img_ids: frozenset[int]
 
 
 @dataclass(slots=True)
-class _State:
-    """What is known after the records so far."""
+class ImportState:
+    """What is known after the records so far.
+
+    Attributes:
+        writer: Where dialogues and queries go.
+        release: The folder of an unpacked release, if the files are from one. Images are then
+            looked for inside it only, and a query that an earlier file of it has is left out.
+    """
 
     writer: BenchmarkWriter
+    release: Path | None = None
     dialogues: dict[str, _Seen] = field(default_factory=dict)
-    without_file: int = 0
-    outside: int = 0
+    repeated: int = 0
+    images: ImageFiles = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.images = ImageFiles(self.writer, self.release)
 
 
 def _convert(sources: Sequence[Path], writer: BenchmarkWriter) -> list[str]:
     """Write the dialogues and queries of the files."""
-    state = _State(writer)
+    state = ImportState(writer)
     for source in sources:
-        for place, record in _records(source):
-            _add_record(state, place, record)
-    notes = []
-    if state.without_file:
-        notes.append(f"{state.without_file} images have no file: none was found at their paths")
-    if state.outside:
-        notes.append(
-            f"{state.outside} images have no file: their relative paths lead out of the folder of"
-            " the JSON file, and were not followed"
-        )
+        add_file(state, source)
+    return notes_on(state)
+
+
+def add_file(state: ImportState, path: Path, split: str = "test") -> None:
+    """Write the dialogues and queries of a file into a split.
+
+    Raises:
+        InputError: For the first record that is wrong, or whose dialogue is in another split.
+    """
+    decoder = msgspec.json.Decoder(_Record)
+    last: tuple[RecordFrame, _Known] | None = None
+    for place, data in read_places(path):
+        if last is not None and (filled := last[0].fill(data)):
+            _add_repeated(state, place, last[1], *filled, split)
+            continue
+        record = decode_at(place, data, decoder)
+        known = _add_record(state, place, record, split)
+        frame = RecordFrame.of(data) if record.ffr is None else None
+        last = None if frame is None else (frame, known)
+
+
+def notes_on(state: ImportState) -> list[str]:
+    """Sentences about what a reader of the benchmark should know."""
+    notes = state.images.notes()
+    if state.repeated:
+        notes.insert(0, f"left out {state.repeated} queries that another file has as well")
     return notes
 
 
-def _records(path: Path) -> Iterator[tuple[_Place, _Record]]:
-    """The records of a JSON array or of JSON lines.
-
-    Raises:
-        InputError: For the first that is not such a record.
-    """
-    decoder = msgspec.json.Decoder(_Record)
-    array = is_array(path)
-    for index, line in enumerate(read_array(path) if array else read_lines(path)):
-        place = _Place(path, line.number, f"[{index}]." if array else "")
-        try:
-            yield place, decode(line.data, decoder)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            found = problem(error, path, line.number).problem
-            raise place.error(found.field or "", found.message, found.remedy) from None
+def _add_repeated(
+    state: ImportState, place: Place, known: _Known, query: str, solution: str, split: str
+) -> None:
+    """Write the query of a record that is otherwise as the one before it."""
+    gold = _gold(place, "solution", solution, known.utt_ids, known.img_ids)
+    try:
+        _add_query(state, place, known.dialogue, query.strip(), gold, _NO_EXTRA, split)
+    except InputError as error:
+        raise place.blame(error) from None
 
 
-def _add_record(state: _State, place: _Place, record: _Record) -> None:
+def _add_record(state: ImportState, place: Place, record: _Record, split: str) -> _Known:
     """Write the query of a record, and its dialogue if it is new."""
     if not record.dialogue_id:
         raise place.error("dialogue_id", "empty", "give the dialogue an id")
     query, turns = _parse_message(place, record)
-    img_ids = sorted(img_id for turn in turns for img_id in turn.images)
-    gold_utt_ids, gold_img_ids = _gold(place, record, {turn.utt_id for turn in turns}, img_ids)
+    extra = record.ffr or _NO_EXTRA
+    if record.ffr and (wrong := find_contradiction(extra, query, turns, read_turn)):
+        remedy = "correct it, or remove the key ffr"
+        raise place.error(f"ffr.{wrong.field}", wrong.message, remedy)
+    marked = [img_id for turn in turns for img_id in turn.images]
+    img_ids = extra.image_ids or sorted(marked)
+    name = "labels" if record.solution is None and record.labels is not None else "solution"
+    solution = record.labels if record.solution is None else record.solution
+    utt_ids = frozenset(turn.utt_id for turn in turns)
+    gold = _gold(place, name, solution, utt_ids, frozenset(img_ids))
     images = record.images or ()
     if len(images) != len(img_ids):
         message = f"{len(images)} images, but {len(img_ids)} image markers in the turns"
         raise place.error("images", message, "list one image for each marker, in order of image id")
     digest = hashlib.sha256(msgspec.json.encode(turns)).digest()
-    seen = state.dialogues.setdefault(record.dialogue_id, _Seen(digest, place))
+    new = _Seen(record.dialogue_id, digest, place, split)
+    seen = state.dialogues.setdefault(record.dialogue_id, new)
+    if state.release is not None and seen.split != split:
+        message = f"dialogue {record.dialogue_id!r} is in split {seen.split!r} in {seen.place}"
+        remedy = f"a dialogue belongs to one split; this file is of split {split!r}"
+        raise place.error("dialogue_id", message, remedy)
     if seen.turns_digest != digest:
         message = f"dialogue {record.dialogue_id!r} has other turns here than in {seen.place}"
         raise place.error("messages", message, "give different dialogues different ids")
-    if not seen.n_queries:
-        records = _image_records(state, place, record, img_ids)
-        state.writer.add_dialogue(DialogueRecord(record.dialogue_id, turns, records))
-    sample_id = f"{record.dialogue_id}#{seen.n_queries}"
-    seen.n_queries += 1
-    state.writer.add_query(
-        QueryRecord(sample_id, record.dialogue_id, query, gold_utt_ids, gold_img_ids)
+    if seen.n_queries and extra.dialogue is not None:
+        message = f"the first record on dialogue {record.dialogue_id!r} is in {seen.place}"
+        raise place.error("ffr.dialogue", message, "move it to the first record")
+    try:
+        if not seen.n_queries:
+            entries = dict(zip(img_ids, map(_path, images), strict=True))
+            about = extra.dialogue or DialogueExtra()
+            _add_dialogue(state, place, _described(record.dialogue_id, turns, about), entries)
+        _add_query(state, place, seen, query, gold, extra, split)
+        for index, unasked in enumerate(extra.unasked):
+            ids = [image.img_id for image in unasked.record.images]
+            if len(ids) != len(unasked.images):
+                message = f"{len(unasked.images)} paths, but {len(ids)} images in the dialogue"
+                remedy = 'list one path for each image, "" without a file'
+                raise place.error(f"ffr.unasked[{index}].images", message, remedy)
+            entries = dict(zip(ids, unasked.images, strict=True))
+            _add_dialogue(state, place, unasked.record, entries)
+    except InputError as error:
+        raise place.blame(error, "ffr." if record.ffr else "") from None
+    return _Known(seen, utt_ids, frozenset(img_ids))
+
+
+def _described(
+    dialogue_id: str, turns: tuple[TurnRecord, ...], about: DialogueExtra
+) -> DialogueRecord:
+    """The dialogue of a message, with what its extra says."""
+    more = {turn.utt_id: turn for turn in about.turns}
+    known = {image.img_id: image for image in about.images}
+    order = about.image_order or sorted({img_id for turn in turns for img_id in turn.images})
+    return DialogueRecord(
+        dialogue_id,
+        tuple(restore_turn(turn, more.get(turn.utt_id)) for turn in turns) if more else turns,
+        tuple(known.get(img_id, ImageRecord(img_id)) for img_id in order),
+        about.language,
+        about.meta,
     )
 
 
-def _parse_message(place: _Place, record: _Record) -> tuple[str, tuple[TurnRecord, ...]]:
+def _add_dialogue(
+    state: ImportState, place: Place, record: DialogueRecord, paths: Mapping[int, str]
+) -> None:
+    """Write a dialogue; its images are copied from their paths."""
+    folder = place.file.parent
+    images = tuple(
+        state.images.record(image, paths[image.img_id], folder, record.dialogue_id)
+        for image in record.images
+    )
+    state.writer.add_dialogue(msgspec.structs.replace(record, images=images))
+
+
+def _add_query(
+    state: ImportState,
+    place: Place,
+    dialogue: _Seen,
+    query: str,
+    gold: tuple[tuple[int, ...], tuple[int, ...]],
+    extra: RecordExtra,
+    split: str,
+) -> None:
+    """Write a query, unless another file of the release has it."""
+    if state.release is not None:
+        first = dialogue.queries.setdefault((query, gold), place.file)
+        if first != place.file:
+            state.repeated += 1
+            return
+    by_rule = sample_id_of(dialogue.dialogue_id, dialogue.n_queries)
+    dialogue.n_queries += 1
+    state.writer.add_query(
+        QueryRecord(
+            by_rule if extra.sample_id is None else extra.sample_id,
+            dialogue.dialogue_id,
+            query if extra.query is None else extra.query,
+            *gold,
+            split=split if extra.split is None else extra.split,
+            meta=extra.meta,
+        )
+    )
+
+
+def sample_id_of(dialogue_id: str, number: int) -> str:
+    """The sample id of a dialogue's query, counted from 0 in file order."""
+    return f"{dialogue_id}#{number}"
+
+
+def _parse_message(place: Place, record: _Record) -> tuple[str, tuple[TurnRecord, ...]]:
     """The query and the turns in the first user message."""
     roles = [message.role for message in record.messages]
     if "user" not in roles:
@@ -174,43 +275,28 @@ def _parse_message(place: _Place, record: _Record) -> tuple[str, tuple[TurnRecor
         message = f"{len(queries)} queries between query markers"
         remedy = f"write one query as {markup.mark(markup.QUERY, '…')}"
         raise place.error(name, message, remedy)
-    starts = list(_UTTERANCE.finditer(content))
-    if not starts:
+    turns = read_turns(content)
+    if not turns:
         remedy = f"write each turn as {markup.mark(markup.UTT_ID, 0)} SPEAKER: text"
         raise place.error(name, "no utterance markers", remedy)
-    ends = [*(match.start() for match in starts[1:]), len(content)]
-    turns = tuple(
-        _turn(int(match.group(1)), content[match.end() : end])
-        for match, end in zip(starts, ends, strict=True)
-    )
-    for what, ids in (
-        ("utterance", [turn.utt_id for turn in turns]),
-        ("image", [img_id for turn in turns for img_id in turn.images]),
-    ):
-        if len(set(ids)) < len(ids):
-            twice = next(number for number in ids if ids.count(number) > 1)
+    ids = {"utterance": [turn.utt_id for turn in turns]}
+    if not (record.ffr and record.ffr.image_ids):
+        ids["image"] = [img_id for turn in turns for img_id in turn.images]
+    for what, numbers in ids.items():
+        if len(set(numbers)) < len(numbers):
+            twice = next(number for number in numbers if numbers.count(number) > 1)
             raise place.error(name, f"{what} {twice} occurs twice", "give each its own id")
     return queries.pop(), turns
 
 
-def _turn(utt_id: int, body: str) -> TurnRecord:
-    """A turn of what stands between its marker and the next utterance marker."""
-    if end := _TURN_END.search(body):
-        body = body[: end.start()]
-    named = _SPEAKER.match(body)
-    speaker, text = named.group("speaker", "text") if named else ("", body)
-    if markup.IMG_ID[0] in speaker:  # the colon belongs to the text
-        speaker, text = "", body
-    img_ids = tuple(map(int, _IMAGE.findall(text)))
-    return TurnRecord(utt_id, speaker.strip(), _IMAGE.sub("", text).strip(), img_ids)
-
-
 def _gold(
-    place: _Place, record: _Record, utt_ids: Collection[int], img_ids: Collection[int]
+    place: Place,
+    name: str,
+    text: str | None,
+    utt_ids: frozenset[int],
+    img_ids: frozenset[int],
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The gold ids of a record, which are among the dialogue's."""
-    name = "labels" if record.solution is None and record.labels is not None else "solution"
-    text = record.labels if record.solution is None else record.solution
+    """The gold ids in a record's field ``name``, which are among the dialogue's."""
     if text is None:
         message = "missing required field `solution` (dataset) or `labels` (inference output)"
         raise place.error(name, message, "add the gold answer in markup")
@@ -222,55 +308,17 @@ def _gold(
     for ids, known, what in zip(
         answer.groups(), (utt_ids, img_ids), ("utterance", "image"), strict=True
     ):
-        gold = sorted({int(number) for number in ids.split(",") if number.strip()})
-        for number in gold:
-            if number not in known:
-                message = f"the dialogue has no {what} {number}"
-                raise place.error(name, message, "correct the gold id or the turns")
+        gold = sorted({*map(int, ids.split(","))}) if ids.strip() else []
+        if not known.issuperset(gold):
+            unknown = next(number for number in gold if number not in known)
+            message = f"the dialogue has no {what} {unknown}"
+            raise place.error(name, message, "correct the gold id or the turns")
         lists.append(tuple(gold))
     return lists[0], lists[1]
 
 
-def _image_records(
-    state: _State, place: _Place, record: _Record, img_ids: Sequence[int]
-) -> tuple[ImageRecord, ...]:
-    """The images of a dialogue; those with a file are copied."""
-    folder = _file_safe(record.dialogue_id)
-    records = []
-    for img_id, image in zip(img_ids, record.images or (), strict=True):
-        path = image if isinstance(image, str) else image.path or ""
-        if path.startswith(("http://", "https://")):
-            state.without_file += 1
-            records.append(ImageRecord(img_id, url=path))
-            continue
-        absolute = Path(path).is_absolute()
-        source = place.file.parent / path
-        if not absolute and leaves(path, place.file.parent):
-            state.outside += 1
-            records.append(ImageRecord(img_id))
-        elif _is_file(source) and not (absolute and source.suffix.lower() not in _IMAGE_SUFFIXES):
-            name = f"{folder}/{img_id}{source.suffix.lower()}"
-            records.append(state.writer.add_image_file(ImageRecord(img_id), source, name))
-        else:
-            state.without_file += 1
-            records.append(ImageRecord(img_id))
-    return tuple(records)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # for example a data URI, which is too long for a path
-        return False
-
-
-def _file_safe(dialogue_id: str) -> str:
-    """A folder name of its own for each dialogue id, also where upper and lower case are one."""
-    if re.fullmatch(r"[a-z0-9_]{1,80}", dialogue_id):
-        return dialogue_id
-    readable = re.sub(r"[^A-Za-z0-9_]+", "_", dialogue_id)[:40]
-    digest = hashlib.sha256(dialogue_id.encode()).hexdigest()[:16]
-    return f"{readable}-{digest}"  # names without a hash have no hyphen
+def _path(image: str | _StoredImage) -> str:
+    return image if isinstance(image, str) else image.path or ""
 
 
 importer: Final = Importer(

@@ -1,0 +1,1 @@
+"""Fetching released datasets: download, check, unpack, import (``ffr data fetch``)."""
