@@ -1,0 +1,87 @@
+"""The one place where untrusted text is made fit to be shown or exported.
+
+Names of runs, models and benchmarks come from folders that anybody may have written. Markdown
+images in them would tell third parties who looks at the page, ``:material/verified:`` would draw a
+badge, and bidi characters would show another text than the one that is there.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LONGEST_NAME: Final = 80
+LONGEST_TEXT: Final = 600
+REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
+NOTHING: Final = "(no name)"
+
+_NAME: Final = re.compile(r"[\w.\-/ ()+]{1,80}")
+_INVISIBLE_LETTERS: Final = frozenset("\u115f\u1160\u3164\uffa0")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def is_plain(text: str) -> bool:
+    """Whether a name is shown exactly as it is."""
+    return name(text) == text
+
+
+def name(text: str) -> str:
+    """A name that is safe in every widget, Markdown ones included, and looks like what it is.
+
+    Characters that a name may not have become U+FFFD, so that two names never become one silently;
+    what is too long is cut.
+    """
+    composed = unicodedata.normalize("NFKC", text[: 4 * LONGEST_NAME]).strip()
+    kept = "".join(
+        character if _NAME.fullmatch(character) and _is_visible(character) else REPLACEMENT
+        for character in composed
+    )
+    return _cut(kept, LONGEST_NAME) or NOTHING
+
+
+def line(text: str) -> str:
+    """One line of any text, without control, bidi and other invisible characters.
+
+    Only for widgets that show plain text: ``st.text``, text columns, and charts.
+    """
+    kept = "".join(
+        character if _is_visible(character) else " " if character.isspace() else REPLACEMENT
+        for character in text[: 2 * LONGEST_TEXT]
+    )
+    return _cut(" ".join(kept.split()), LONGEST_TEXT)
+
+
+def unique(texts: Iterable[str]) -> list[str]:
+    """The texts, those that occurred before with a number: no entry may stand for another."""
+    taken: set[str] = set()
+    result = []
+    for text in texts:
+        label, number = text, 1
+        while label in taken:
+            number += 1
+            label = f"{text} ({number})"
+        taken.add(label)
+        result.append(label)
+    return result
+
+
+def csv_cell(value: object) -> object:
+    """A cell that a spreadsheet takes as text: ``'`` before what it would take as a formula."""
+    if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA):
+        return f"'{value}"
+    return value
+
+
+def _is_visible(character: str) -> bool:
+    if character == " ":
+        return True
+    category = unicodedata.category(character)
+    return category[0] not in "CZ" and character not in _INVISIBLE_LETTERS
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
