@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ffr_eval.errors import InputError
 from ffr_eval.importers import mswift
+from ffr_eval.importers.record_files import Place
 from ffr_eval.markup import MARKERS, answer_text
 from ffr_eval.prompt import (
     TEMPLATE,
@@ -254,7 +255,7 @@ def test_a_rendered_dialogue_is_imported_as_it_was(
     sample = sample_of(*made, images=tuple(map(Image, range(n_images))))
     text = render(sample, language=language, images=images).text
     record = mswift._Record("d", (mswift._Message("user", text),))
-    query, found = mswift._parse_message(mswift._Place(Path("x"), 1), record)
+    query, found = mswift._parse_message(Place(Path("x"), 1), record)
     assert query == "q"
     assert [(t.utt_id, t.speaker, t.text, t.images) for t in found] == [
         (t.utt_id, t.speaker, t.text, t.img_ids) for t in made
