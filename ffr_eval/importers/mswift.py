@@ -157,7 +157,7 @@ def _add_record(state: ImportState, place: Place, record: _Record, split: str) -
     if record.ffr and (wrong := find_contradiction(extra, query, turns, read_turn)):
         remedy = "correct it, or remove the key ffr"
         raise place.error(f"ffr.{wrong.field}", wrong.message, remedy)
-    marked = [img_id for turn in turns for img_id in turn.images]
+    marked = [img_id for turn in turns if turn.images for img_id in turn.images]
     img_ids = extra.image_ids or sorted(marked)
     name = "labels" if record.solution is None and record.labels is not None else "solution"
     solution = record.labels if record.solution is None else record.solution
@@ -205,7 +205,8 @@ def _described(
     """The dialogue of a message, with what its extra says."""
     more = {turn.utt_id: turn for turn in about.turns}
     known = {image.img_id: image for image in about.images}
-    order = about.image_order or sorted({img_id for turn in turns for img_id in turn.images})
+    shown = {img_id for turn in turns if turn.images for img_id in turn.images}
+    order = about.image_order or sorted(shown)
     return DialogueRecord(
         dialogue_id,
         tuple(restore_turn(turn, more.get(turn.utt_id)) for turn in turns) if more else turns,
@@ -281,7 +282,7 @@ def _parse_message(place: Place, record: _Record) -> tuple[str, tuple[TurnRecord
         raise place.error(name, "no utterance markers", remedy)
     ids = {"utterance": [turn.utt_id for turn in turns]}
     if not (record.ffr and record.ffr.image_ids):
-        ids["image"] = [img_id for turn in turns for img_id in turn.images]
+        ids["image"] = [img_id for turn in turns if turn.images for img_id in turn.images]
     for what, numbers in ids.items():
         if len(set(numbers)) < len(numbers):
             twice = next(number for number in numbers if numbers.count(number) > 1)
@@ -304,17 +305,18 @@ def _gold(
     if answer is None:
         message = f"not an answer of two lists of ids: {text[:80]!r}"
         raise place.error(name, message, f"write it as {markup.answer_text([1, 2], [0])}")
-    lists = []
-    for ids, known, what in zip(
-        answer.groups(), (utt_ids, img_ids), ("utterance", "image"), strict=True
-    ):
-        gold = sorted({*map(int, ids.split(","))}) if ids.strip() else []
-        if not known.issuperset(gold):
-            unknown = next(number for number in gold if number not in known)
+    gold = _ids(answer[1]), _ids(answer[2])
+    for ids, known, what in ((gold[0], utt_ids, "utterance"), (gold[1], img_ids, "image")):
+        if not known.issuperset(ids):
+            unknown = next(number for number in ids if number not in known)
             message = f"the dialogue has no {what} {unknown}"
             raise place.error(name, message, "correct the gold id or the turns")
-        lists.append(tuple(gold))
-    return lists[0], lists[1]
+    return gold
+
+
+def _ids(text: str) -> tuple[int, ...]:
+    """The numbers of a list, sorted, each once."""
+    return tuple(sorted({*map(int, text.split(","))})) if text.strip() else ()
 
 
 def _path(image: str | _StoredImage) -> str:
