@@ -9,27 +9,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.chat import marked_turns
 from benchmarks.measure import Result, run_process
-from ffr_eval.markup import IMG_ID, QUERY, UTT_ID, answer_text, mark
+from ffr_eval.markup import QUERY, answer_text, mark
 
 DIALOGUES = 5_000
 QUERIES = 10
 TURNS = 100
 REPEAT = 3
 
-_WORDS = [
-    "train",
-    "plan",
-    "photo",
-    "maybe",
-    "later",
-    "price",
-    "tomorrow",
-    "menu",
-    "station",
-    "okay",
-]
-_CHINESE = "我们明天再看看这个价格好像有点贵不过照片挺好看的你觉得呢先问问她那边怎么说"
 _READER = """
 import sys, orjson
 with open(sys.argv[1], "rb") as stream:
@@ -47,15 +35,7 @@ def generate(path: Path, dialogues: int, queries: int) -> int:
     rng = random.Random(0)  # noqa: S311
     with path.open("w", encoding="utf-8") as stream:
         for number in range(dialogues):
-            turns, paths = [], []
-            for turn in range(TURNS):
-                words = " ".join(rng.choices(_WORDS, k=3)) + "".join(rng.choices(_CHINESE, k=6))
-                image = ""
-                if rng.random() < 0.12:
-                    image = f"{mark(IMG_ID, len(paths))}<image>"
-                    paths.append(f"https://example.org/{number}_{len(paths)}.jpg")
-                turns.append(f"{mark(UTT_ID, turn)} User{turn % 2 + 1}: {words}{image}\n")
-            text = "".join(turns)
+            text, paths = marked_turns(rng, TURNS, f"https://example.org/{number}_{{}}.jpg")
             for query in range(queries):
                 gold = sorted(rng.sample(range(TURNS), rng.randint(1, 8)))
                 gold_images = sorted(rng.sample(range(len(paths)), min(len(paths), query % 3)))

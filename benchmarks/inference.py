@@ -9,46 +9,26 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.chat import marked_turns
 from benchmarks.measure import Result, run_process
-from ffr_eval.markup import IMG_ID, QUERY, UTT_ID, answer_text, mark
+from ffr_eval.markup import QUERY, answer_text, mark
 
 RECORDS = 100_000
 DISTINCT = 2_000  # records that are generated; the file repeats them
 REPEAT = 3
 
-_WORDS = [
-    "train",
-    "plan",
-    "photo",
-    "maybe",
-    "later",
-    "price",
-    "tomorrow",
-    "menu",
-    "station",
-    "okay",
-]
-_CHINESE = "我们明天再看看这个价格好像有点贵不过照片挺好看的你觉得呢先问问她那边怎么说"
-
 
 def record(rng: random.Random, number: int) -> dict[str, object]:
     """A record in the form of the original release's inference output, about 5.7 kB."""
     turns = rng.randint(35, 75)
-    lines, paths = [], []
-    for turn in range(turns):
-        words = " ".join(rng.choices(_WORDS, k=3)) + "".join(rng.choices(_CHINESE, k=6))
-        image = ""
-        if rng.random() < 0.12:
-            image = f"{mark(IMG_ID, len(paths))}<image>"
-            paths.append(f"images/{number}_{len(paths)}.jpg")
-        lines.append(f"{mark(UTT_ID, turn)} User{turn % 2 + 1}: {words}{image}\n")
+    text, paths = marked_turns(rng, turns, f"images/{number}_{{}}.jpg")
     gold = sorted(rng.sample(range(turns), rng.randint(1, 8)))
     gold_images = sorted(rng.sample(range(len(paths)), min(len(paths), rng.randint(0, 2))))
     answer = sorted({*(n for n in gold if rng.random() < 0.7), rng.randrange(turns)})
     response = answer_text(answer, gold_images)
     if rng.random() < 0.03:
         response = "抱歉，没有找到相关内容。"
-    user = f"在下面的聊天记录中找出与{mark(QUERY, '旅行计划')}相关的内容。\n{''.join(lines)}"
+    user = f"在下面的聊天记录中找出与{mark(QUERY, '旅行计划')}相关的内容。\n{text}"
     return {
         "response": response,
         "labels": answer_text(gold, gold_images),

@@ -9,6 +9,7 @@ import click
 
 from ffr_eval.cli.export import export
 from ffr_eval.cli.fetch import fetch
+from ffr_eval.cli.formats import FormatsCommand
 from ffr_eval.cli.output import progress, summary_text
 from ffr_eval.cli.show import show
 from ffr_eval.cli.stats import stats
@@ -22,33 +23,9 @@ if TYPE_CHECKING:
 _SHOWN: Final = 50  # problems printed one by one
 
 
-class _ImportCommand(click.Command):
-    """``import``, whose help lists the registered formats."""
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the formats, then the examples."""
-        rows = [(name, _describe(name)) for name in _formats()]
-        if rows:
-            with formatter.section("Formats"):
-                formatter.write_dl(rows)
-        super().format_epilog(ctx, formatter)
-
-
-def _formats() -> list[str]:
-    from ffr_eval import plugins
-
-    return list(plugins.registered(plugins.IMPORTERS))
-
-
-def _describe(name: str) -> str:
-    from ffr_eval import plugins
-    from ffr_eval.errors import FfrError
-
-    try:
-        importer: Importer = plugins.load(plugins.IMPORTERS, name)
-    except FfrError as error:
-        return f"({error})".replace("\n", " ")
-    return f"{' '.join(importer.sources)}: {importer.summary}"
+class _ImportCommand(FormatsCommand):
+    plugins = "ffr.importers"
+    path_names = "sources"
 
 
 @click.group(

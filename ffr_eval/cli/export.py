@@ -7,35 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ffr_eval.cli.formats import FormatsCommand
 from ffr_eval.cli.output import progress
 
 if TYPE_CHECKING:
     from ffr_eval.exporters import Exporter, ImageMode
 
 
-class _ExportCommand(click.Command):
-    """``export``, whose help lists the registered formats."""
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the formats, then the examples."""
-        from ffr_eval import plugins
-
-        rows = [(name, _describe(name)) for name in plugins.registered(plugins.EXPORTERS)]
-        if rows:
-            with formatter.section("Formats"):
-                formatter.write_dl(rows)
-        super().format_epilog(ctx, formatter)
-
-
-def _describe(name: str) -> str:
-    from ffr_eval import plugins
-    from ffr_eval.errors import FfrError
-
-    try:
-        exporter: Exporter = plugins.load(plugins.EXPORTERS, name)
-    except FfrError as error:
-        return f"({error})".replace("\n", " ")
-    return f"{exporter.target}: {exporter.summary}"
+class _ExportCommand(FormatsCommand):
+    plugins = "ffr.exporters"
+    path_names = "target"
 
 
 @click.command(

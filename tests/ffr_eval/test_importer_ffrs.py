@@ -8,39 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ffr_eval.benchmark import Benchmark, read_benchmark
 from ffr_eval.types import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from ffr_eval.benchmark import Benchmark
 
-@pytest.fixture
-def imported(cli: Any, tmp_path: Path) -> Callable[..., tuple[Benchmark, list[str]]]:
-    """Imports files through the CLI; the benchmark, and the notes."""
-
-    def run(*sources: Path) -> tuple[Benchmark, list[str]]:
-        out = tmp_path / "out"
-        printed = cli("data", "import", "ffrs", *sources, "--out", out).out
-        cli("data", "check", out)
-        notes = [line.removeprefix("note: ") for line in printed.splitlines() if "note: " in line]
-        return read_benchmark(out), notes
-
-    return run
-
-
-@pytest.fixture
-def refused(cli: Any, tmp_path: Path) -> Callable[..., str]:
-    """Imports files that are wrong; the message. Nothing is left behind."""
-
-    def run(*sources: Path) -> str:
-        message: str = cli.refused("data", "import", "ffrs", *sources, "--out", tmp_path / "out")
-        assert not list(tmp_path.glob("*out*"))
-        assert "→" in message
-        return message
-
-    return run
+FORMAT = "ffrs"
 
 
 def turn(number: int, utterance: Any = "text", **more: Any) -> dict[str, Any]:

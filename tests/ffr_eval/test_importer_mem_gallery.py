@@ -16,39 +16,13 @@ from ffr_eval.types import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+FORMAT = "mem-gallery"
+
 DIALOG = (
     Path(__file__).resolve().parents[3] / "shared/data/mem_gallery/benchmark/data/dialog"
 )  # the development data beside the checkout
 QUESTIONS = "human-annotated QAs"
 SESSIONS = "multi_session_dialogues"
-
-
-@pytest.fixture
-def imported(cli: Any, tmp_path: Path) -> Callable[..., tuple[Benchmark, list[str]]]:
-    """Imports sources through the CLI; the benchmark, and the notes."""
-
-    def run(*sources: Path) -> tuple[Benchmark, list[str]]:
-        out = tmp_path / "out"
-        printed = cli("data", "import", "mem-gallery", *sources, "--out", out).out
-        cli("data", "check", out)
-        notes = [line.removeprefix("note: ") for line in printed.splitlines() if "note: " in line]
-        return read_benchmark(out), notes
-
-    return run
-
-
-@pytest.fixture
-def refused(cli: Any, tmp_path: Path) -> Callable[..., str]:
-    """Imports sources that are wrong; the message. Nothing is left behind."""
-
-    def run(*sources: Path) -> str:
-        out = tmp_path / "out"
-        message: str = cli.refused("data", "import", "mem-gallery", *sources, "--out", out)
-        assert not list(tmp_path.glob("*out*"))
-        assert "→" in message
-        return message
-
-    return run
 
 
 def chat_round(name: str, *image_ids: str, **more: Any) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from ffr_eval.benchmark import Benchmark, read_benchmark
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+FORMAT = "vcsum"
+
 SHORT_DEV = (
     Path(__file__).resolve().parents[3] / "shared/data/vcsum/vcsum_data/short_dev.txt"
 )  # the development data beside the checkout
@@ -28,19 +30,6 @@ def imported(cli: Any, tmp_path: Path) -> Callable[..., tuple[Benchmark, str]]:
         printed = cli("data", "import", "vcsum", *sources, "--out", out).out
         cli("data", "check", out)
         return read_benchmark(out), printed
-
-    return run
-
-
-@pytest.fixture
-def refused(cli: Any, tmp_path: Path) -> Callable[..., str]:
-    """Imports files that are wrong; the message. Nothing is left behind."""
-
-    def run(*sources: Path) -> str:
-        message: str = cli.refused("data", "import", "vcsum", *sources, "--out", tmp_path / "out")
-        assert not list(tmp_path.glob("*out*"))
-        assert "→" in message
-        return message
 
     return run
 
