@@ -13,6 +13,7 @@ from ffr_eval.benchmark.reader import INFO, QUERIES, iter_dialogues, iter_querie
 from ffr_eval.benchmark.writer import write_json
 from ffr_eval.errors import InputError
 from ffr_eval.jsonl import encode_line
+from ffr_eval.writing import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,20 +82,19 @@ def split_benchmark(folder: Path, fractions: Mapping[str, float], seed: int) -> 
         InputError: If the benchmark is not valid, or too small.
     """
     if not folder.is_dir():  # a bundled benchmark, found by name, is not to be changed
-        raise InputError("no such benchmark folder", file=folder, remedy="check the path")
+        remedy = "check the path; a bundled benchmark keeps the splits that it has"
+        raise InputError("no such benchmark folder", file=folder, remedy=remedy)
     benchmark = read_benchmark(folder)
     with_queries = {benchmark.dialogues.dialogue_id[row] for row in benchmark.queries.dialogue}
     split_of = assign_splits(sorted(with_queries), fractions, seed)
     digest = ContentHash()
     for dialogue in iter_dialogues(folder):
         digest.add_dialogue(dialogue.record)
-    temporary = folder / f".{QUERIES}.new"
-    with temporary.open("wb") as stream:
+    with replacing(folder / QUERIES) as temporary, temporary.open("wb") as stream:
         for query in iter_queries(folder):
             record = msgspec.structs.replace(query.record, split=split_of[query.record.dialogue_id])
             digest.add_query(record)
             stream.write(encode_line(record))
-    temporary.replace(folder / QUERIES)
     info = msgspec.structs.replace(benchmark.info, splits=tuple(fractions), hash=digest.hexdigest())
     write_json(folder / INFO, info)
     return {name: list(split_of.values()).count(name) for name in fractions}

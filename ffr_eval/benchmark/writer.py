@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import tempfile
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from ffr_eval.benchmark.summary import Summary, SummaryCounter
 from ffr_eval.benchmark.validation import Validator, escapes
 from ffr_eval.errors import InputError
 from ffr_eval.jsonl import encode_line
+from ffr_eval.writing import cannot_write, work_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,17 +75,13 @@ class BenchmarkWriter:
         self.summary: Summary
 
     def __enter__(self) -> BenchmarkWriter:
-        parent = self._folder.parent
-        self._new_parents = [path for path in (parent, *parent.parents) if not path.exists()]
-        try:
-            parent.mkdir(parents=True, exist_ok=True)
-            self._work = Path(tempfile.mkdtemp(prefix=f".{self._folder.name}.", dir=parent))
-        except OSError as error:
-            self._remove_parents()
-            raise self._not_writable(error) from None
-        self._work.chmod(0o755)
-        self._dialogues: IO[bytes] = (self._work / DIALOGUES).open("wb")
-        self._queries: IO[bytes] = (self._work / QUERIES).open("wb")
+        with contextlib.ExitStack() as stack:
+            work = stack.enter_context(work_folder(self._folder, "import"))
+            self._work = work / "benchmark"
+            self._work.mkdir()
+            self._dialogues: IO[bytes] = stack.enter_context((self._work / DIALOGUES).open("wb"))
+            self._queries: IO[bytes] = stack.enter_context((self._work / QUERIES).open("wb"))
+            self._open = stack.pop_all()
         return self
 
     def add_dialogue(self, record: DialogueRecord) -> None:
@@ -155,12 +151,11 @@ class BenchmarkWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with contextlib.ExitStack() as on_failure:
-            on_failure.callback(self._remove)
-            self._dialogues.close()
-            self._queries.close()
+        with self._open:  # removes what is not moved to its place
             if error is not None:
                 return
+            self._dialogues.close()
+            self._queries.close()
             digest = self._hash.hexdigest()
             splits = tuple(self._counter.splits)
             info = msgspec.structs.replace(self._info, splits=splits, hash=digest)
@@ -171,22 +166,8 @@ class BenchmarkWriter:
                     self._folder.rmdir()
                 self._work.replace(self._folder)
             except OSError as failure:
-                raise self._not_writable(failure) from None
-            on_failure.pop_all()
-
-    def _not_writable(self, error: OSError) -> InputError:
-        message = f"cannot be written: {error.strerror}"
-        remedy = "choose a new folder in a place that you may write to"
-        return InputError(message, file=self._folder, remedy=remedy)
-
-    def _remove(self) -> None:
-        shutil.rmtree(self._work, ignore_errors=True)
-        self._remove_parents()
-
-    def _remove_parents(self) -> None:
-        for parent in self._new_parents:
-            with contextlib.suppress(OSError):
-                parent.rmdir()
+                remedy = "choose a new folder in a place that you may write to"
+                raise cannot_write(self._folder, failure, remedy) from None
 
 
 def _holds(path: Path, digest: str) -> bool:

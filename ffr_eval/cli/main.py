@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
+import threading
 from typing import Any, NoReturn
 
 import click
@@ -88,11 +90,17 @@ def ffr() -> None:
     """Evaluate Fine-grained Fragment Retrieval: data, baselines, scores, ranks."""
 
 
+def _terminated(number: int, _: object) -> NoReturn:
+    sys.exit(128 + number)  # through every `finally`, so that nothing half-made is left
+
+
 def main() -> NoReturn:
     """Run the command line: exit code 2 for a mistake in the input, 1 for a failed run."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a bar gets a "?"
             stream.reconfigure(errors="replace")
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminated)
     try:
         ended = ffr.main(prog_name="ffr", standalone_mode=False)  # what `ctx.exit` was given
         sys.stdout.flush()
@@ -109,8 +117,11 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)  # as click does where it notices first
     except OSError as error:  # a full disk, for example; what is not the system's is not caught
+        from ffr_eval.writing import FREE_SPACE, FULL
+
         place = f"{error.filename}: " if error.filename else ""
-        click.echo(f"error: {place}{error.strerror or error}", err=True)
+        remedy = f"\n  → {FREE_SPACE}" if error.errno in FULL else ""
+        click.echo(f"error: {place}{error.strerror or error}{remedy}", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     sys.exit(ended if isinstance(ended, int) else 0)

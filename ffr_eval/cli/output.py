@@ -27,6 +27,7 @@ def write_report(report: Any, path: Path) -> None:
 
     from ffr_eval.benchmark.writer import write_json
     from ffr_eval.errors import InputError
+    from ffr_eval.writing import cannot_write
 
     try:
         data = msgspec.json.encode(report)
@@ -45,8 +46,7 @@ def write_report(report: Any, path: Path) -> None:
         else:
             write_json(path, msgspec.Raw(data))
     except OSError as error:
-        message = f"cannot be written: {error.strerror}"
-        raise InputError(message, file=path, remedy=remedy) from None
+        raise cannot_write(path, error, remedy) from None
 
 
 def summary_text(name: str, summary: Summary) -> str:

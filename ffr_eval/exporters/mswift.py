@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ffr_eval.benchmark import Benchmark, DialogueRecord, TurnRecord
-    from ffr_eval.exporters.source import SourceDialogue
 
 _RESERVED: Final = {(INFO,), (DIALOGUES,), (QUERIES,)}
 _SUFFIX: Final = re.compile(r"\.[a-z0-9]{1,8}")
@@ -56,7 +55,7 @@ class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
     images: tuple[str, ...]
     solution: str
     dialogue_id: str
-    ffr: RecordExtra | None = None
+    ffr: str
 
 
 def _convert(benchmark: Benchmark, out: Path, options: ExportOptions) -> list[str]:
@@ -158,16 +157,15 @@ def _records(
             continue
         expected.add_dialogue(dialogue.record)
         entries = images.place(dialogue.record)
-        for number, row in enumerate(dialogue.rows):
+        text = render(benchmark.sample(dialogue.rows[0])).text
+        about = _dialogue_extra(dialogue.record, text, entries, images)
+        for row in dialogue.rows:
             others = []
             for other in islice(unasked, share):
                 expected.add_dialogue(other.record)
                 others.append(_unasked(other.record, images))
-            record, query = _record(benchmark, dialogue, row, number, entries, images)
+            record, query = _record(benchmark, row, entries, about, tuple(others))
             expected.add_query(query)
-            if others:
-                extra = msgspec.structs.replace(record.ffr or RecordExtra(), unasked=tuple(others))
-                record = msgspec.structs.replace(record, ffr=extra)
             yield record
 
 
@@ -182,11 +180,10 @@ def _unasked(record: DialogueRecord, images: _Images) -> UnaskedDialogue:
 
 def _record(
     benchmark: Benchmark,
-    dialogue: SourceDialogue,
     row: int,
-    number: int,
     entries: dict[int, str],
-    images: _Images,
+    about: DialogueExtra | None,
+    unasked: tuple[UnaskedDialogue, ...],
 ) -> tuple[_Record, QueryRecord]:
     """The record of one query, and the query as the benchmark has it."""
     sample = benchmark.sample(row)
@@ -196,21 +193,21 @@ def _record(
     prompt = render(sample)
     shown = [image.img_id for image in prompt.images]
     dialogue_id = sample.dialogue.dialogue_id
-    by_rule = reading.sample_id_of(dialogue_id, number)
     extra = RecordExtra(
-        sample_id=None if sample.sample_id == by_rule else sample.sample_id,
+        sample_id=sample.sample_id,
         split=None if sample.split == "test" else sample.split,
         query=None if sample.query == defuse(sample.query).strip() else sample.query,
         meta=dict(sample.meta) or None,
         image_ids=() if shown == sorted(set(shown)) else tuple(shown),
-        dialogue=None if number else _dialogue_extra(dialogue.record, prompt.text, entries, images),
+        dialogue=about,
+        unasked=unasked,
     )
     record = _Record(
         messages=(_Message("user", prompt.text),),
         images=tuple(entries[img_id] for img_id in shown),
         solution=answer_text(gold.utt_ids, gold.img_ids),
         dialogue_id=dialogue_id,
-        ffr=None if extra == RecordExtra() else extra,
+        ffr=msgspec.json.encode(extra).decode(),
     )
     query = QueryRecord(
         sample.sample_id,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ffr_eval.errors import InputError
+from ffr_eval.writing import cannot_write, work_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 _REMEDY = "choose another place for --out, or remove what is there"
 
@@ -29,31 +29,19 @@ def staged(targets: Sequence[Path]) -> Iterator[Path]:
     """
     parent = targets[0].resolve().parent
     _refuse_existing(targets)
-    new_parents = [path for path in (parent, *parent.parents) if not path.exists()]
     moved: list[Path] = []
-    with contextlib.ExitStack() as on_failure:
-        for path in reversed(new_parents):
-            on_failure.callback(_remove_empty, path)
+    with work_folder(targets[-1].resolve(), "export") as work:
+        yield work
+        _refuse_existing(targets)
         try:
-            parent.mkdir(parents=True, exist_ok=True)
-            work = Path(tempfile.mkdtemp(prefix=".ffr-export.", dir=parent))
+            for target in targets:
+                if (work / target.name).exists():
+                    (work / target.name).replace(parent / target.name)
+                    moved.append(parent / target.name)
         except OSError as error:
-            raise _not_writable(parent, error) from None
-        try:
-            yield work
-            _refuse_existing(targets)
-            try:
-                for target in targets:
-                    if (work / target.name).exists():
-                        (work / target.name).replace(parent / target.name)
-                        moved.append(parent / target.name)
-            except OSError as error:
-                for path in moved:
-                    _remove(path)
-                raise _not_writable(target, error) from None
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-        on_failure.pop_all()
+            for path in moved:
+                _remove(path)
+            raise cannot_write(target, error) from None
 
 
 def _refuse_existing(targets: Sequence[Path]) -> None:
@@ -62,18 +50,8 @@ def _refuse_existing(targets: Sequence[Path]) -> None:
             raise InputError("already exists", file=target, remedy=_REMEDY)
 
 
-def _not_writable(path: Path, error: OSError) -> InputError:
-    message = f"cannot be written: {error.strerror}"
-    return InputError(message, file=path, remedy="choose a place that you may write to")
-
-
 def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-def _remove_empty(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.rmdir()

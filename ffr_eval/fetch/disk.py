@@ -1,23 +1,18 @@
-"""Folders for work that may be killed, and errors of a full disk."""
+"""Where archives are kept, and disks that are full."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import glob
 import os
 import shutil
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ffr_eval.errors import FfrError, InputError
+from ffr_eval.writing import FREE_SPACE, FULL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_LOCK: Final = "lock"
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def downloads_folder() -> Path:
@@ -63,47 +58,9 @@ def explain_full_disk(folder: Path, kept: str) -> Iterator[None]:
         yield
     except (OSError, InputError) as error:
         cause: BaseException | None = error
-        while cause is not None and not (isinstance(cause, OSError) and cause.errno in _FULL):
+        while cause is not None and not (isinstance(cause, OSError) and cause.errno in FULL):
             cause = cause.__context__  # what an error about an image file was raised for
         if not isinstance(cause, OSError):
             raise
-        message = (
-            f"{folder}: {cause.strerror}; {kept}"
-            "\n  → free some space, or choose a folder on another disk, and run it again"
-        )
+        message = f"{folder}: {cause.strerror}; {kept}\n  → {FREE_SPACE}"
         raise FfrError(message) from None
-
-
-@contextlib.contextmanager
-def work_folder(target: Path) -> Iterator[Path]:
-    """A new folder beside ``target``, removed at the end.
-
-    Those that killed runs left behind are removed as well; one that another process works in is
-    not, which its lock shows.
-
-    Raises:
-        InputError: If it cannot be made.
-    """
-    from filelock import FileLock, Timeout
-
-    parent, prefix = target.parent, f".{target.name}.fetch-"
-    new_parents = [path for path in (parent, *parent.parents) if not path.exists()]
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        for left in parent.glob(f"{glob.escape(prefix)}*"):
-            with contextlib.suppress(Timeout), FileLock(left / _LOCK, blocking=False):
-                shutil.rmtree(left, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-    except OSError as error:
-        remedy = "choose a new folder in a place that you may write to"
-        message = f"cannot be written: {error.strerror}"
-        raise InputError(message, file=target, remedy=remedy) from None
-    lock = FileLock(folder / _LOCK)
-    try:
-        with lock:
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        for path in new_parents:
-            with contextlib.suppress(OSError):
-                path.rmdir()

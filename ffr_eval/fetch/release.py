@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from ffr_eval.errors import InputError
-from ffr_eval.fetch.disk import explain_full_disk, require_space, work_folder
+from ffr_eval.fetch.disk import explain_full_disk, require_space
 from ffr_eval.fetch.download import (
     download,
     file_name,
@@ -19,6 +19,7 @@ from ffr_eval.fetch.download import (
     refuse_web_page,
     sha256_with_progress,
 )
+from ffr_eval.writing import work_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -178,7 +179,7 @@ def install(
     info = msgspec.structs.replace(release.info, meta=meta)
     out = out.resolve()
     kept = "nothing was written, and the archives are kept"
-    with explain_full_disk(out.parent, kept), work_folder(out) as work:
+    with explain_full_disk(out.parent, kept), work_folder(out, "fetch") as work:
         require_space(work, sum(item.file.stat().st_size for item in archives), "to unpack")
         unpacked = work / "unpacked"
         for archive in archives:

@@ -28,6 +28,7 @@ from ffr_eval.importers.mswift_extra import (
 from ffr_eval.importers.mswift_turns import between, read_turn, read_turns
 from ffr_eval.importers.record_files import Place, decode_at, read_places
 from ffr_eval.importers.record_frame import RecordFrame
+from ffr_eval.jsonl import decode, problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,10 +58,11 @@ class _Record(msgspec.Struct, frozen=True):
     images: tuple[str | _StoredImage, ...] | None = None
     solution: str | None = None
     labels: str | None = None
-    ffr: RecordExtra | None = None
+    ffr: RecordExtra | str | None = None
 
 
 _NO_EXTRA: Final = RecordExtra()
+_EXTRA: Final = msgspec.json.Decoder(RecordExtra)
 
 
 @dataclass(slots=True)
@@ -69,6 +71,8 @@ class _Seen:
 
     dialogue_id: str
     turns_digest: bytes
+    images: tuple[str, ...]
+    extra: DialogueExtra | None
     place: Place
     split: str
     n_queries: int = 0
@@ -152,8 +156,8 @@ def _add_record(state: ImportState, place: Place, record: _Record, split: str) -
     """Write the query of a record, and its dialogue if it is new."""
     if not record.dialogue_id:
         raise place.error("dialogue_id", "empty", "give the dialogue an id")
-    query, turns = _parse_message(place, record)
-    extra = record.ffr or _NO_EXTRA
+    extra = _extra(place, record)
+    query, turns = _parse_message(place, record, bool(extra.image_ids))
     if record.ffr and (wrong := find_contradiction(extra, query, turns, read_turn)):
         remedy = "correct it, or remove the key ffr"
         raise place.error(f"ffr.{wrong.field}", wrong.message, remedy)
@@ -168,7 +172,8 @@ def _add_record(state: ImportState, place: Place, record: _Record, split: str) -
         message = f"{len(images)} images, but {len(img_ids)} image markers in the turns"
         raise place.error("images", message, "list one image for each marker, in order of image id")
     digest = hashlib.sha256(msgspec.json.encode(turns)).digest()
-    new = _Seen(record.dialogue_id, digest, place, split)
+    paths = tuple(map(_path, images))
+    new = _Seen(record.dialogue_id, digest, paths, extra.dialogue, place, split)
     seen = state.dialogues.setdefault(record.dialogue_id, new)
     if state.release is not None and seen.split != split:
         message = f"dialogue {record.dialogue_id!r} is in split {seen.split!r} in {seen.place}"
@@ -177,12 +182,15 @@ def _add_record(state: ImportState, place: Place, record: _Record, split: str) -
     if seen.turns_digest != digest:
         message = f"dialogue {record.dialogue_id!r} has other turns here than in {seen.place}"
         raise place.error("messages", message, "give different dialogues different ids")
-    if seen.n_queries and extra.dialogue is not None:
-        message = f"the first record on dialogue {record.dialogue_id!r} is in {seen.place}"
-        raise place.error("ffr.dialogue", message, "move it to the first record")
+    if not _same_images(seen, place, paths):
+        message = f"dialogue {record.dialogue_id!r} has other images here than in {seen.place}"
+        raise place.error("images", message, "give different dialogues different ids")
+    if seen.extra != extra.dialogue:
+        message = f"dialogue {record.dialogue_id!r} is described in another way in {seen.place}"
+        raise place.error("ffr.dialogue", message, "give all records on a dialogue the same")
     try:
         if not seen.n_queries:
-            entries = dict(zip(img_ids, map(_path, images), strict=True))
+            entries = dict(zip(img_ids, paths, strict=True))
             about = extra.dialogue or DialogueExtra()
             _add_dialogue(state, place, _described(record.dialogue_id, turns, about), entries)
         _add_query(state, place, seen, query, gold, extra, split)
@@ -197,6 +205,14 @@ def _add_record(state: ImportState, place: Place, record: _Record, split: str) -
     except InputError as error:
         raise place.blame(error, "ffr." if record.ffr else "") from None
     return _Known(seen, utt_ids, frozenset(img_ids))
+
+
+def _same_images(seen: _Seen, place: Place, paths: tuple[str, ...]) -> bool:
+    """Whether a record has the dialogue's images; files may write their folders differently."""
+    if seen.images == paths or place.file == seen.place.file:
+        return seen.images == paths
+    names = [tuple(re.split(r"[/\\]", path)[-1] for path in each) for each in (seen.images, paths)]
+    return names[0] == names[1]
 
 
 def _described(
@@ -262,8 +278,28 @@ def sample_id_of(dialogue_id: str, number: int) -> str:
     return f"{dialogue_id}#{number}"
 
 
-def _parse_message(place: Place, record: _Record) -> tuple[str, tuple[TurnRecord, ...]]:
-    """The query and the turns in the first user message."""
+def _extra(place: Place, record: _Record) -> RecordExtra:
+    """The key ``ffr``, which is an object, or JSON in a string."""
+    if not isinstance(record.ffr, str):
+        return record.ffr or _NO_EXTRA
+    try:
+        return decode(record.ffr.encode(), _EXTRA)
+    except msgspec.DecodeError as error:
+        found = problem(error, place.file, place.line).problem
+        field = f"ffr.{found.field or ''}"
+        raise place.error(field, found.message, "correct it, or remove the key ffr") from None
+
+
+def _parse_message(
+    place: Place, record: _Record, has_image_ids: bool
+) -> tuple[str, tuple[TurnRecord, ...]]:
+    """The query and the turns in the first user message; each id occurs once.
+
+    Args:
+        place: Where the record stands.
+        record: The record.
+        has_image_ids: Whether an extra says which image an entry is; ids may then come again.
+    """
     roles = [message.role for message in record.messages]
     if "user" not in roles:
         raise place.error("messages", "no user message", "add the message with query and turns")
@@ -281,7 +317,7 @@ def _parse_message(place: Place, record: _Record) -> tuple[str, tuple[TurnRecord
         remedy = f"write each turn as {markup.mark(markup.UTT_ID, 0)} SPEAKER: text"
         raise place.error(name, "no utterance markers", remedy)
     ids = {"utterance": [turn.utt_id for turn in turns]}
-    if not (record.ffr and record.ffr.image_ids):
+    if not has_image_ids:
         ids["image"] = [img_id for turn in turns if turn.images for img_id in turn.images]
     for what, numbers in ids.items():
         if len(set(numbers)) < len(numbers):

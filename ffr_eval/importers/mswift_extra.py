@@ -1,7 +1,9 @@
 """The key ``ffr`` of an ms-swift record: what a benchmark says and the markup cannot carry.
 
-Our exporter writes it, our importer reads it, trainers ignore it. It holds only what reading the
-markup would get wrong or leave out, and what is about a dialogue stands in the first record on it.
+Our exporter writes it, our importer reads it, trainers ignore it. It names the sample, and holds
+what reading the markup would get wrong or leave out. Every record on a dialogue says the same of
+it, so that records may be shuffled or left out. It is written as JSON in a string: trainers load
+files as tables, whose columns must be of one type in all records.
 """
 
 from __future__ import annotations

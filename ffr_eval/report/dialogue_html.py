@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ffr_eval.errors import InputError, MissingExtraError
+from ffr_eval.errors import MissingExtraError
 from ffr_eval.report.safe_text import visible, visible_lines
+from ffr_eval.writing import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,16 +55,8 @@ def write_page(view: DialogueView, path: Path) -> None:
         MissingExtraError: If Jinja2 or Pillow is not installed.
     """
     page = render_page(view)
-    temporary = path.with_name(f".{path.name}.new")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        message = f"cannot be written: {error.strerror}"
-        remedy = "give a file in an existing folder"
-        raise InputError(message, file=path, remedy=remedy) from None
 
 
 def _page(view: DialogueView) -> dict[str, Any]:

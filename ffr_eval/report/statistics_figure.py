@@ -9,6 +9,7 @@ import numpy as np
 
 from ffr_eval.errors import InputError, MissingExtraError
 from ffr_eval.metrics.groups import TURN_EDGES
+from ffr_eval.writing import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +63,6 @@ def draw_statistics(values: Measurements, name: str, path: Path) -> None:
         "svg.fonttype": "none",
         "svg.hashsalt": "ffr",
     }
-    temporary = path.with_name(f".{path.name}.new")
     with rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # of the benchmark's name
         figure = Figure(figsize=(10.5, 6.0), layout="constrained")
@@ -75,13 +75,8 @@ def draw_statistics(values: Measurements, name: str, path: Path) -> None:
         )
         kind = path.suffix.lower()[1:]
         meta = {} if kind == "png" else {"Date" if kind == "svg" else "CreationDate": None}
-        try:
+        with replacing(path) as temporary:
             figure.savefig(temporary, format=kind, dpi=150, metadata=meta)
-            temporary.replace(path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            message = f"cannot be written: {error.strerror}"
-            raise InputError(message, file=path, remedy="choose another file") from None
 
 
 def _draw_panels(axes: Any, values: Measurements) -> None:

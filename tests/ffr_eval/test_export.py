@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,17 @@ def again(file: Path, out: Path) -> str:
 
 
 def records(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_bytes().splitlines()]
+    """The records of a file; the key ``ffr``, which is a string there, as an object."""
+    found = [json.loads(line) for line in file.read_bytes().splitlines()]
+    return [record | {"ffr": json.loads(record["ffr"])} for record in found]
+
+
+def write_records(file: Path, found: list[dict[str, Any]], *, as_string: bool = True) -> None:
+    lines = [
+        record | {"ffr": json.dumps(record["ffr"]) if as_string else record["ffr"]}
+        for record in found
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 @pytest.mark.parametrize("mode", ["copy", "absolute"])
@@ -99,25 +110,43 @@ def test_one_split(cli: Cli, tmp_path: Path) -> None:
     assert len(back.dialogues) == len({name.split("#")[0] for name in expected})
 
 
-def test_plain_dialogues_need_no_extra(tmp_path: Path) -> None:
+def test_plain_dialogues_need_no_extra_but_the_sample_id(tmp_path: Path) -> None:
     with BenchmarkWriter(tmp_path / "plain", InfoRecord(name="plain")) as writer:
         writer.add_dialogue(DialogueRecord("d", (TurnRecord(0, "S", "a"), TurnRecord(1, "T", "b"))))
         writer.add_query(QueryRecord("d#0", "d", "q", (1,), ()))
         writer.add_query(QueryRecord("d#1", "d", "r", (), ()))
     exporter.convert(read_benchmark(tmp_path / "plain"), tmp_path / "a.jsonl", ExportOptions())
-    assert [sorted(found) for found in records(tmp_path / "a.jsonl")] == [
-        ["dialogue_id", "images", "messages", "solution"]
+    found = records(tmp_path / "a.jsonl")
+    assert [sorted(record) for record in found] == [
+        ["dialogue_id", "ffr", "images", "messages", "solution"]
     ] * 2
+    assert [record["ffr"] for record in found] == [{"sample_id": "d#0"}, {"sample_id": "d#1"}]
 
 
-def test_what_is_about_a_dialogue_is_said_once(tmp_path: Path) -> None:
+def test_records_may_be_shuffled_and_left_out(tmp_path: Path) -> None:
+    original = read_benchmark("ffr-sample")
+    exporter.convert(original, tmp_path / "a.jsonl", ExportOptions())
+    lines = (tmp_path / "a.jsonl").read_bytes().splitlines(keepends=True)
+    random.Random(1).shuffle(lines)  # noqa: S311
+    (tmp_path / "shuffled.jsonl").write_bytes(b"".join(lines))
+    assert again(tmp_path / "shuffled.jsonl", tmp_path / "whole") == original.content_hash
+
+    kept = [line for line in lines if json.loads(line)["dialogue_id"] == "en-01"][2:]
+    (tmp_path / "few.jsonl").write_bytes(b"".join(kept))
+    again(tmp_path / "few.jsonl", tmp_path / "few")
+    expected = {sample.sample_id: sample for sample in original.samples()}
+    for sample in read_benchmark(tmp_path / "few").samples():
+        there = expected[sample.sample_id]
+        assert (sample.query, sample.gold, sample.split) == (there.query, there.gold, there.split)
+        assert sample.dialogue.turns == there.dialogue.turns
+
+
+def test_trainers_can_load_it_as_a_table(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
     exporter.convert(read_benchmark("ffr-sample"), tmp_path / "a.jsonl", ExportOptions())
-    told = [
-        found["dialogue_id"]
-        for found in records(tmp_path / "a.jsonl")
-        if "dialogue" in found["ffr"]
-    ]
-    assert len(told) == len(set(told)) == len(read_benchmark("ffr-sample").dialogues)
+    table = datasets.Dataset.from_json(str(tmp_path / "a.jsonl"), cache_dir=str(tmp_path / "cache"))
+    assert len(table) == len(read_benchmark("ffr-sample"))
+    assert table.features["ffr"].dtype == "string"
 
 
 def test_gzip(cli: Cli, tmp_path: Path) -> None:
@@ -362,23 +391,35 @@ def test_an_extra_that_contradicts_its_record_is_refused(
         place = place[key]
     place[path[-1]] = value
     file = tmp_path / "changed.jsonl"
-    file.write_text("".join(json.dumps(record) + "\n" for record in exported))
-    with pytest.raises(InputError) as caught:
+    for as_string in (True, False):
+        write_records(file, exported, as_string=as_string)
+        with pytest.raises(InputError) as caught:
+            again(file, tmp_path / "out")
+        found = caught.value.problem
+        assert (found.file, found.line, found.field) == (str(file), 1, f"ffr.{field}")
+        assert found.remedy
+        assert not (tmp_path / "out").exists()
+
+
+def test_records_on_a_dialogue_say_the_same_of_it(
+    tmp_path: Path, exported: list[dict[str, Any]]
+) -> None:
+    del exported[1]["ffr"]["dialogue"]["language"]
+    file = tmp_path / "changed.jsonl"
+    write_records(file, exported)
+    with pytest.raises(InputError, match=r"in another way in .*changed.jsonl:1") as caught:
         again(file, tmp_path / "out")
-    found = caught.value.problem
-    assert (found.file, found.line, found.field) == (str(file), 1, f"ffr.{field}")
-    assert found.remedy
-    assert not (tmp_path / "out").exists()
+    assert (caught.value.problem.line, caught.value.problem.field) == (2, "ffr.dialogue")
 
 
-def test_an_extra_about_the_dialogue_stands_in_its_first_record(
+def test_an_extra_that_is_not_json_is_refused(
     tmp_path: Path, exported: list[dict[str, Any]]
 ) -> None:
     file = tmp_path / "changed.jsonl"
-    file.write_text("".join(json.dumps(record) + "\n" for record in reversed(exported)))
+    file.write_text("".join(json.dumps(record | {"ffr": "{"}) + "\n" for record in exported))
     with pytest.raises(InputError) as caught:
         again(file, tmp_path / "out")
-    assert (caught.value.problem.line, caught.value.problem.field) == (2, "ffr.dialogue")
+    assert (caught.value.problem.line, caught.value.problem.field) == (1, "ffr")
 
 
 def test_two_samples_of_one_id_name_the_line(
@@ -386,7 +427,7 @@ def test_two_samples_of_one_id_name_the_line(
 ) -> None:
     exported[1]["ffr"]["sample_id"] = "first"
     file = tmp_path / "changed.jsonl"
-    file.write_text("".join(json.dumps(record) + "\n" for record in exported))
+    write_records(file, exported)
     with pytest.raises(InputError, match="occurs twice") as caught:
         again(file, tmp_path / "out")
     assert (caught.value.problem.line, caught.value.problem.field) == (2, "ffr.sample_id")

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ffr_eval.benchmark import check_benchmark, read_benchmark
-from ffr_eval.fetch import disk, download, releases
+from ffr_eval.fetch import download, releases
 from ffr_eval.fetch.releases import Release, ReleasedFile
 from ffr_eval.markup import IMG_ID, QUERY, UTT_ID, answer_text, mark
+from ffr_eval.writing import work_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -685,7 +686,7 @@ def test_killed_imports_leave_no_folder(cli: Cli, tmp_path: Path, stage: str) ->
     if stage == "unpacked":
         pattern = ".out.fetch-*/unpacked/MLDR/images"
     else:
-        pattern = ".out.fetch-*/.benchmark.*/images"
+        pattern = ".out.fetch-*/.benchmark.import-*/benchmark/images"
     kill_when(start(*command), lambda: any(tmp_path.glob(pattern)))
     assert not (tmp_path / "out").exists()
     left = next(tmp_path.glob(".out.fetch-*"))
@@ -697,7 +698,7 @@ def test_killed_imports_leave_no_folder(cli: Cli, tmp_path: Path, stage: str) ->
 
 def test_the_work_of_another_process_is_left_alone(cli: Cli, tmp_path: Path) -> None:
     file = tar(tmp_path / "a.tar", MLDR)
-    with disk.work_folder(tmp_path / "out") as other:
+    with work_folder(tmp_path / "out", "fetch") as other:
         (other / "file").touch()
         cli(*fetch("--archive", file, out=tmp_path / "out"))
         assert (other / "file").exists()

@@ -146,3 +146,21 @@ def test_a_wrong_repeated_record_is_named(cli: Cli, tmp_path: Path) -> None:
     err = cli.refused("data", "import", "mswift", file, "--out", tmp_path / "out")
     assert f"{file}:2: solution: the dialogue has no utterance 9" in err
     assert not (tmp_path / "out").exists()
+
+
+def test_records_on_a_dialogue_have_the_same_images(cli: Cli, tmp_path: Path) -> None:
+    shown = f"票{mark(IMG_ID, 0)}<image>{mark(IMG_ID, 1)}<image>"
+    turns = f"{mark(UTT_ID, 0)} Ann: {shown}\n"
+
+    def asked(query: str, images: list[str]) -> dict[str, Any]:
+        user = {"role": "user", "content": f"{mark(QUERY, query)}\n{turns}"}
+        return record(query, answer_text([], [0]), messages=[user], images=images)
+
+    first, second = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    first.write_bytes(encoded(asked("a", ["x/1.png", "x/2.png"])))
+    out = tmp_path / "out"
+    second.write_bytes(encoded(asked("b", ["/data/x/2.png", "/data/x/1.png"])))
+    message = cli.refused("data", "import", "mswift", first, second, "--out", out)
+    assert f"{second}:1: images: dialogue 'd' has other images here than in {first}:1" in message
+    second.write_bytes(encoded(asked("b", ["/data/x/1.png", "/data/x/2.png"])))
+    cli("data", "import", "mswift", first, second, "--out", out)

@@ -255,7 +255,7 @@ def test_a_rendered_dialogue_is_imported_as_it_was(
     sample = sample_of(*made, images=tuple(map(Image, range(n_images))))
     text = render(sample, language=language, images=images).text
     record = mswift._Record("d", (mswift._Message("user", text),))
-    query, found = mswift._parse_message(Place(Path("x"), 1), record)
+    query, found = mswift._parse_message(Place(Path("x"), 1), record, has_image_ids=False)
     assert query == "q"
     assert [(t.utt_id, t.speaker, t.text, t.images) for t in found] == [
         (t.utt_id, t.speaker, t.text, t.img_ids) for t in made

@@ -1,0 +1,102 @@
+"""Writing whole or not at all: files that are replaced in one step, and folders to work in."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ffr_eval.errors import FfrError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Error numbers of a disk that cannot hold what is written."""
+
+FREE_SPACE: Final = "free some space, or choose a place on another disk, and run it again"
+
+_LOCK: Final = "lock"
+
+
+def cannot_write(
+    path: object, error: OSError, remedy: str = "choose a place that you may write to"
+) -> FfrError:
+    """The error for something that cannot be written: the user's mistake, or a full disk."""
+    message = f"cannot be written: {error.strerror or error}"
+    if error.errno in FULL:
+        return FfrError(f"{path}: {message}\n  → {FREE_SPACE}")
+    return InputError(message, file=path, remedy=remedy)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to; what is there at the end takes the place of ``path`` in one step.
+
+    Raises:
+        InputError: If ``path`` is no name of a file, or cannot be written.
+        FfrError: If the disk is full.
+    """
+    if not path.name or path.is_dir():
+        raise InputError("is a folder", file=path, remedy="give the name of a file")
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            remedy = "give a file in an existing folder that you may write to"
+            raise cannot_write(path, error, remedy) from None
+        raise
+
+
+@contextlib.contextmanager
+def work_folder(target: Path, purpose: str) -> Iterator[Path]:
+    """A new folder beside ``target``, removed at the end; folders above it are made if need be.
+
+    Those that killed runs with the same target and purpose left behind are removed as well; one
+    that another process works in is not, which its lock shows.
+
+    Args:
+        target: What is going to be made.
+        purpose: A word for the folder's name.
+
+    Raises:
+        InputError: If ``target`` has no name, or the folder cannot be made.
+        FfrError: If the disk is full.
+    """
+    from filelock import FileLock, Timeout
+
+    if not target.name:
+        raise InputError("has no name of its own", file=target, remedy="name what is to be made")
+    parent, prefix = target.parent, f".{target.name}.{purpose}-"
+    new_parents = [path for path in (parent, *parent.parents) if not path.exists()]
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for left in parent.glob(f"{glob.escape(prefix)}*"):
+            with contextlib.suppress(Timeout), FileLock(left / _LOCK, blocking=False):
+                shutil.rmtree(left, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    except OSError as error:
+        _remove_empty(new_parents)
+        raise cannot_write(
+            target, error, "choose a new one in a place that you may write to"
+        ) from None
+    try:
+        with FileLock(folder / _LOCK):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _remove_empty(new_parents)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
