@@ -68,6 +68,8 @@ def open_binary(path: Path, buffering: int = -1) -> IO[bytes]:
         return path.open("rb", buffering=buffering)
     except FileNotFoundError:
         raise InputError("no such file", file=path, remedy="check the path") from None
+    except IsADirectoryError:
+        raise InputError("is a folder", file=path, remedy="give a file") from None
     except OSError as error:
         raise _unreadable(error, path) from None
 

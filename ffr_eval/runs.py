@@ -244,7 +244,8 @@ def read_run(path: Path) -> RunRecord:
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", file=file) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise problem(error, file, None) from None
+        remedy = "run.json is written whole: restore it, or run again into a new folder"
+        raise problem(error, file, None, remedy) from None
 
 
 def differences(there: RunRecord, wanted: RunRecord) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -47,8 +49,6 @@ def board(runs_dir: Path, port: int | None, no_browser: bool, host: str) -> None
     RUNS_DIR holds run folders, up to two levels deep, or is one. New and growing runs appear when
     the page is loaded again. Ctrl-C ends the board.
     """
-    from contextlib import suppress
-
     from leaderboard.run_folders import require_runs
 
     _require_installed()
@@ -66,7 +66,7 @@ def board(runs_dir: Path, port: int | None, no_browser: bool, host: str) -> None
     click.echo(f"the board is at {url} (Ctrl-C ends it)")
     if not no_browser:
         _open_when_ready(host, port, url)
-    with suppress(KeyboardInterrupt):  # before Streamlit listens to it itself
+    with contextlib.suppress(KeyboardInterrupt):  # before Streamlit listens to it itself
         _serve(runs_dir, host, port)
 
 
@@ -111,7 +111,11 @@ def _serve(runs_dir: Path, host: str, port: int) -> None:
         for item in (value if isinstance(value, tuple) else (value,))
     ]
     script = str(Path(__file__).with_name("app.py"))
-    streamlit(["run", script, *flags, "--", str(runs_dir)], standalone_mode=False)
+    with contextlib.ExitStack() as stack:
+        # It prints when it is told to stop, and would go on if nobody can read that any more.
+        nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+        stack.enter_context(contextlib.redirect_stdout(nowhere))
+        streamlit(["run", script, *flags, "--", str(runs_dir)], standalone_mode=False)
 
 
 def _flag(value: object) -> str:
@@ -160,7 +164,6 @@ def _is_free(host: str, port: int) -> bool:
         InputError: If the host is not an address of this machine, or the port not for us.
     """
     import errno
-    import os
     import socket
 
     from ffr_eval.errors import InputError

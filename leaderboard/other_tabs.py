@@ -33,7 +33,7 @@ def show_reported() -> None:
                 " chart with runs, and the filters of the runs do not apply. A run can be held"
                 " against them only on the same data, under protocol official, micro average."
             )
-            st.text(f"Protocol: {names.line(paper.protocol)}. {names.line(paper.notes)}")
+            st.text(f"Protocol: {names.line(paper.protocol)}. {names.line(_in_words(paper.notes))}")
             frame = pd.DataFrame(
                 {
                     "model": [names.name(row.model) for row in rows],
@@ -49,6 +49,11 @@ def show_reported() -> None:
             left_out = len(paper.table2_main) - len(rows)
             if left_out:
                 st.caption(f"{left_out} models of the paper have no figures for this dataset.")
+
+
+def _in_words(notes: str) -> str:
+    """The paper's notes with the columns named as they are shown."""
+    return notes.replace("zero_shot", "Zero-shot").replace("sliding_window", "Sliding windows")
 
 
 def _reported_table(frame: pd.DataFrame) -> None:

@@ -151,6 +151,8 @@ def score_run(
         problem = error.problem
         where = f"{problem.field}: " if problem.field else ""
         line = f" (line {problem.line} of {problem.file})" if problem.line is not None else ""
+        if problem.line is None and problem.file is not None:
+            line = f" ({problem.file})"
         remedy = problem.remedy or ""
         if (problem.field or "").startswith("benchmark."):
             remedy = "put that benchmark back, or score it with: ffr score RUN --benchmark DIR"

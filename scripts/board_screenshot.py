@@ -1,6 +1,6 @@
 """Draws the screenshots of the documentation: the board in Chromium, light, dark and narrow.
 
-    python scripts/board_screenshot.py RUNS_DIR docs/screenshots [--run LABEL]
+    python scripts/board_screenshot.py RUNS_DIR docs/screenshots [--run LABEL] [--all]
 
 Needs Chromium, chromedriver and the Python package selenium.
 """

@@ -257,8 +257,9 @@ def build(out: Path, only: str | None) -> None:
         citation="FFR contributors, ffr-sample, 2026",
         description=(
             "Invented chats, half Chinese and half English, of three topics each, with drawn"
-            " pictures, a few photographs, and queries of all four kinds. Small enough to ship with"
-            " the package; for trying things out and for tests, not for ranking models."
+            " pictures, ten photographs (licences of their own, see NOTICE.md), and queries of all"
+            " four kinds. Small enough to ship with the package; for trying things out and for"
+            " tests, not for ranking models."
         ),
     )
     shorts = []

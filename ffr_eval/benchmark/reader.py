@@ -25,6 +25,8 @@ INFO: Final = "benchmark.json"
 DIALOGUES: Final = "dialogues.jsonl"
 QUERIES: Final = "queries.jsonl"
 IMAGES: Final = "images"
+NOTICE: Final = "NOTICE.md"
+"""What else a benchmark folder may say of its origin and its licences."""
 
 BUNDLED: Final = Path(__file__).parent.parent / "data"
 """Benchmarks that come with the package, found by name."""

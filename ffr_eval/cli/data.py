@@ -10,6 +10,7 @@ import click
 from ffr_eval.cli.export import export
 from ffr_eval.cli.fetch import fetch
 from ffr_eval.cli.formats import FormatsCommand
+from ffr_eval.cli.groups import SuggestingGroup
 from ffr_eval.cli.output import progress, summary_text
 from ffr_eval.cli.show import show
 from ffr_eval.cli.stats import stats
@@ -29,6 +30,7 @@ class _ImportCommand(FormatsCommand):
 
 
 @click.group(
+    cls=SuggestingGroup,
     epilog="""\b
 Examples:
   ffr data import qmsum QMSum/data/ALL/val --out qmsum-val
@@ -133,7 +135,10 @@ def check(ctx: click.Context, folder: Path, json_file: Path | None) -> None:
     if len(problems) > _SHOWN:
         click.echo(f"… and {len(problems) - _SHOWN} more (--json FILE has all)", err=True)
     if benchmark is not None:
-        click.echo(summary_text(benchmark.name, summarise(benchmark)), err=to_stdout)
+        shown = summary_text(benchmark.name, summarise(benchmark))
+        if problems:
+            shown = f"what is right of it:\n{shown.rpartition(chr(10))[0]}"  # without its hash
+        click.echo(shown, err=to_stdout)
     plural = "" if len(problems) == 1 else "s"
     click.echo(f"{len(problems)} problem{plural}" if problems else "ok", err=to_stdout)
     if problems:

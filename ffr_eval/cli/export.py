@@ -56,6 +56,8 @@ def export(
     from ffr_eval.errors import InputError
     from ffr_eval.exporters import ExportOptions
 
+    if not out.name:
+        raise InputError("is a folder", file=out, remedy="name what is to be written")
     exporter: Exporter = plugins.load(plugins.EXPORTERS, format_name)
     if images is not None and images not in exporter.images:
         message = f"format {format_name!r} does not have {images!r}"

@@ -50,7 +50,7 @@ Examples:
     "sums",
     metavar="HEX",
     multiple=True,
-    help="What the checksum must be; one for each archive. Published ones are checked anyway.",
+    help="What the checksum must be; one for each archive.",
 )
 @click.option(
     "--downloads",

@@ -11,10 +11,11 @@ from typing import Any, NoReturn
 
 import click
 
+from ffr_eval.cli.groups import SuggestingGroup
 from ffr_eval.errors import FfrError
 
 
-class _Commands(click.Group):
+class _Commands(SuggestingGroup):
     """Subcommands by entry point, imported when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -37,17 +38,6 @@ class _Commands(click.Group):
         except FfrError as error:
             return _broken(cmd_name, error)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Resolve a command, or suggest the nearest name."""
-        from ffr_eval import plugins
-
-        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            remedy = plugins.nearest(args[0], self.list_commands(ctx))
-            ctx.fail(f"no command {args[0]!r}: {remedy}")
-        return super().resolve_command(ctx, args)
 
 
 def _broken(name: str, error: FfrError) -> click.Command:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import shutil
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from ffr_eval.benchmark.reader import NOTICE
 from ffr_eval.errors import InputError, MissingExtraError
 from ffr_eval.exporters import Exporter, ExportOptions
 from ffr_eval.exporters.source import image_file, root_of, source_dialogues
@@ -59,7 +61,10 @@ def _convert(benchmark: Benchmark, out: Path, options: ExportOptions) -> list[st
         records = (each.record for each in source_dialogues(benchmark, options.split))
         rows = (_dialogue_row(record, images) for record in records)
         n_dialogues = _write(rows, _dialogue_features(datasets), folder / DIALOGUES)
-        card = _card(benchmark, splits, n_dialogues, options)
+        notice = root_of(benchmark) / NOTICE
+        if notice.is_file():
+            shutil.copyfile(notice, folder / NOTICE)
+        card = _card(benchmark, splits, n_dialogues, options, has_notice=notice.is_file())
         (folder / "README.md").write_text(card, encoding="utf-8")
     return images.notes()
 
@@ -250,7 +255,12 @@ def _size(row: dict[str, Any]) -> int:
 
 
 def _card(
-    benchmark: Benchmark, splits: tuple[str, ...], n_dialogues: int, options: ExportOptions
+    benchmark: Benchmark,
+    splits: tuple[str, ...],
+    n_dialogues: int,
+    options: ExportOptions,
+    *,
+    has_notice: bool,
 ) -> str:
     """The dataset card: YAML for the library, text for people."""
     from huggingface_hub import DatasetCardData
@@ -293,6 +303,7 @@ def _card(
         example,
         columns,
         None if info.licence is None else f"Licence: {info.licence}",
+        f"[{NOTICE}]({NOTICE}) says more of its origin and its licences." if has_notice else None,
         None if info.citation is None else f"Citation: {info.citation}",
         f"Version: {info.version}. Content hash of the benchmark: `{benchmark.content_hash}`",
     ]

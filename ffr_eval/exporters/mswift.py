@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 import msgspec
 
 from ffr_eval.benchmark import BenchmarkWriter, ContentHash, ImageRecord, InfoRecord, QueryRecord
-from ffr_eval.benchmark.reader import DIALOGUES, INFO, QUERIES, read_info
+from ffr_eval.benchmark.reader import DIALOGUES, INFO, NOTICE, QUERIES, read_info
 from ffr_eval.benchmark.writer import sha256_of
 from ffr_eval.errors import FfrError, InputError
 from ffr_eval.exporters import Exporter, ExportOptions
@@ -73,6 +73,9 @@ def _convert(benchmark: Benchmark, out: Path, options: ExportOptions) -> list[st
         with _open(work / out.name) as stream:
             for record in _records(benchmark, options.split, images, expected):
                 stream.write(encode_line(record))
+        notice = images.root / NOTICE
+        if notice.is_file() and (work / folder).is_dir():
+            shutil.copyfile(notice, work / folder / NOTICE)
         _check(work, out, expected.hexdigest())
     notes = []
     if images.without_file:

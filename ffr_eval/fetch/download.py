@@ -267,7 +267,7 @@ def _session() -> requests.Session:
         from requests.adapters import HTTPAdapter
         from urllib3.util import Retry
     except ModuleNotFoundError:
-        raise MissingExtraError("downloading", "fetch") from None
+        raise MissingExtraError("downloading (not needed with --archive FILE)", "fetch") from None
     retry = Retry(
         total=3,
         backoff_factor=0.5,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -37,12 +37,14 @@ class Wanted:
     """An archive to get; ``file`` is where it is, or goes when it is downloaded.
 
     ``sha256`` is what its checksum has to be; ``None`` if that is not known.
+    ``given_url`` is whether the user gave the address, and wants what is there.
     """
 
     file: Path
     url: str | None
     sha256: str | None
     user_file: bool = False
+    given_url: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def wanted_archives(
             raise InputError(message, field="--url", remedy=remedy)
         known = {file.name: file.sha256 for file in release.archives}
         wanted = [
-            Wanted(downloads / file, url, known.get(file))
+            Wanted(downloads / file, url, known.get(file), given_url=True)
             for file, url in zip(names, urls, strict=True)
         ]
     else:
@@ -97,10 +99,7 @@ def wanted_archives(
         remedy = "give one for each archive, in the same order"
         raise InputError(message, field="--sha256", remedy=remedy)
     checked = [_checked_sum(text) for text in sums]
-    return [
-        Wanted(item.file, item.url, sha256, item.user_file)
-        for item, sha256 in zip(wanted, checked, strict=True)
-    ]
+    return [replace(item, sha256=sha256) for item, sha256 in zip(wanted, checked, strict=True)]
 
 
 def get_archive(wanted: Wanted) -> Archive:
@@ -136,6 +135,11 @@ def get_archive(wanted: Wanted) -> Archive:
     refuse_web_page(wanted.file)
     record = None if wanted.user_file else read_record(wanted.file)
     url = record.url if record is not None and record.sha256 == sha256 else None
+    if wanted.given_url and wanted.url is not None and url != public_url(wanted.url):
+        origin = f"from {url}" if url else "and not from that address"
+        message = f"an archive of this name is here already, {origin}"
+        remedy = "leave --url out to use it, or remove it to download it again"
+        raise InputError(message, file=wanted.file, remedy=remedy)
     return Archive(wanted.file, sha256, url, wanted.sha256 is not None)
 
 

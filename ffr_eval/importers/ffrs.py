@@ -88,7 +88,11 @@ def _convert(sources: Sequence[Path], writer: BenchmarkWriter) -> list[str]:
         for place, record in read_dialogue_records(source, _Record):
             _add_record(state, place, record)
     if not any(seen.n_queries for seen in state.dialogues.values()):
-        raise InputError("there are no queries", file=sources[0], remedy="add `query_text`")
+        raise InputError(
+            "there are no queries",
+            file=sources[0],
+            remedy="check that this is the right file; queries are in `query_text`",
+        )
     notes = state.images.notes()
     if state.image_turns:
         notes.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,25 @@ if TYPE_CHECKING:
 IMAGE_SUFFIXES: Final = frozenset(
     {".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 )
+
+
+@dataclass(slots=True)
+class _Left:
+    """Images without a file, and a path that shows which."""
+
+    count: int = 0
+    path: str = ""
+
+    def add(self, path: str) -> None:
+        self.count += 1
+        self.path = self.path or path
+
+    @property
+    def example(self) -> str:
+        return f" (for example {self.path!r})" if self.path else ""
+
+    def __str__(self) -> str:
+        return f"{self.count} image{' has' if self.count == 1 else 's have'} no file"
 
 
 class ImageFiles:
@@ -39,8 +59,8 @@ class ImageFiles:
         self._writer = writer
         self._release = release
         self._addresses = 0
-        self._missing = 0
-        self._outside = 0
+        self._missing = _Left()
+        self._outside = _Left()
 
     def record(self, known: ImageRecord, path: str, folder: Path, dialogue_id: str) -> ImageRecord:
         """The record of an image; its file is copied if there is one.
@@ -59,10 +79,10 @@ class ImageFiles:
         if self._release is not None:
             source = _in_release(self._release, folder, path)
         elif not absolute and leaves(path, folder):
-            self._outside += 1
+            self._outside.add(path)
             return known
         if not _is_file(source) or (absolute and source.suffix.lower() not in IMAGE_SUFFIXES):
-            self._missing += 1
+            self._missing.add(path)
             return known
         if known.path is not None:
             return self._writer.restore_image_file(known, source)
@@ -76,16 +96,14 @@ class ImageFiles:
             root: What relative paths must not leave, in words.
         """
         notes = []
-        if without := self._missing + self._addresses:
-            addresses = f" ({self._addresses} are web addresses, which are not fetched)"
+        if self._missing.count:
+            notes.append(f"{self._missing}: none was found at their paths{self._missing.example}")
+        if self._addresses:
+            notes.append(f"{self._addresses} images are web addresses, which are not fetched")
+        if self._outside.count:
             notes.append(
-                f"{without} images have no file: none was found at their paths"
-                f"{addresses if self._addresses else ''}"
-            )
-        if self._outside:
-            notes.append(
-                f"{self._outside} images have no file: their relative paths lead out of {root},"
-                " and were not followed"
+                f"{self._outside}: their relative paths lead out of {root}, and were not followed"
+                f"{self._outside.example}"
             )
         return notes
 

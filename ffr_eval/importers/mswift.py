@@ -72,7 +72,7 @@ class _Seen:
     dialogue_id: str
     turns_digest: bytes
     images: tuple[str, ...]
-    extra: DialogueExtra | None
+    extra_digest: bytes
     place: Place
     split: str
     n_queries: int = 0
@@ -167,13 +167,18 @@ def _add_record(state: ImportState, place: Place, record: _Record, split: str) -
     solution = record.labels if record.solution is None else record.solution
     utt_ids = frozenset(turn.utt_id for turn in turns)
     gold = _gold(place, name, solution, utt_ids, frozenset(img_ids))
+    if record.solution is not None and record.labels is not None:
+        other = _gold(place, "labels", record.labels, utt_ids, frozenset(img_ids))
+        if other != gold:
+            message = "another answer than `solution`"
+            raise place.error("labels", message, "keep the one that is right")
     images = record.images or ()
     if len(images) != len(img_ids):
         message = f"{len(images)} images, but {len(img_ids)} image markers in the turns"
         raise place.error("images", message, "list one image for each marker, in order of image id")
-    digest = hashlib.sha256(msgspec.json.encode(turns)).digest()
+    digest = _digest(turns)
     paths = tuple(map(_path, images))
-    new = _Seen(record.dialogue_id, digest, paths, extra.dialogue, place, split)
+    new = _Seen(record.dialogue_id, digest, paths, _digest(extra.dialogue), place, split)
     seen = state.dialogues.setdefault(record.dialogue_id, new)
     if state.release is not None and seen.split != split:
         message = f"dialogue {record.dialogue_id!r} is in split {seen.split!r} in {seen.place}"
@@ -185,7 +190,7 @@ def _add_record(state: ImportState, place: Place, record: _Record, split: str) -
     if not _same_images(seen, place, paths):
         message = f"dialogue {record.dialogue_id!r} has other images here than in {seen.place}"
         raise place.error("images", message, "give different dialogues different ids")
-    if seen.extra != extra.dialogue:
+    if seen.extra_digest != new.extra_digest:
         message = f"dialogue {record.dialogue_id!r} is described in another way in {seen.place}"
         raise place.error("ffr.dialogue", message, "give all records on a dialogue the same")
     try:
@@ -205,6 +210,10 @@ def _add_record(state: ImportState, place: Place, record: _Record, split: str) -
     except InputError as error:
         raise place.blame(error, "ffr." if record.ffr else "") from None
     return _Known(seen, utt_ids, frozenset(img_ids))
+
+
+def _digest(value: object) -> bytes:
+    return hashlib.sha256(msgspec.json.encode(value)).digest()
 
 
 def _same_images(seen: _Seen, place: Place, paths: tuple[str, ...]) -> bool:

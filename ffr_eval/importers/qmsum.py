@@ -58,6 +58,17 @@ class _EvidenceFile(msgspec.Struct, frozen=True):
     qmsum: _EvidenceQueries | None
 
 
+def _read_evidence(path: Path) -> _EvidenceFile:
+    try:
+        return read_json(path, _EvidenceFile)
+    except InputError as error:
+        found = error.problem
+        if found.field != "qmsum":
+            raise
+        remedy = "give the meetings first, then the evidence: QMSUM_DIR EVIDENCE_DIR"
+        raise InputError(found.message, file=path, field=found.field, remedy=remedy) from None
+
+
 def _json_files(folder: Path) -> dict[str, Path]:
     """The JSON files of a folder by stem, sorted.
 
@@ -184,7 +195,7 @@ def _convert_evidence(sources: Sequence[Path], writer: BenchmarkWriter) -> list[
     for dialogue_id, file in meetings.items():
         evidence = None
         if dialogue_id in annotated:
-            evidence = read_json(annotated[dialogue_id], _EvidenceFile).qmsum
+            evidence = _read_evidence(annotated[dialogue_id]).qmsum
         if evidence is None:
             without_file.append(dialogue_id)
             continue

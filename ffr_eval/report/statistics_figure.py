@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ffr_eval.benchmark.statistics import Measurements
 
+_MOST_TICKS: Final = 12
 _SUFFIXES: Final = (".png", ".svg", ".pdf")
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#555555"  # Okabe-Ito
 
@@ -87,12 +88,14 @@ def _draw_panels(axes: Any, values: Measurements) -> None:
             lengths.axvline(edge - 0.5, color=_GREY, linewidth=1, linestyle="--")
             place = (edge - 0.5, 1.0)
             lengths.annotate(
-                label,
+                f" {label} ",
                 place,
                 xycoords=("data", "axes fraction"),
                 fontsize=7,
                 color=_GREY,
-                va="bottom",
+                va="top",
+                ha="left",
+                rotation=90,
                 annotation_clip=False,
             )
     _label(lengths, "Length", "turns per dialogue", "dialogues")
@@ -160,16 +163,20 @@ def _gold_sizes(axes: Any, values: Measurements) -> None:
     top = int(max(values.gold_utts.max(initial=0), values.gold_imgs.max(initial=0)))
     if not len(values.gold_utts):
         return
+    edges = _whole_bins(0, top, 12)
     axes.hist(
         [values.gold_utts, values.gold_imgs],
-        bins=_whole_bins(0, top, 12),
+        bins=edges,
         color=[_BLUE, _ORANGE],
         label=["utterances", "images"],
         edgecolor="white",
         hatch=["", "///"],
     )
     axes.legend(frameon=False, fontsize=8)
-    _whole_ticks(axes)
+    first, last = np.ceil(edges[:-1]).astype(int), np.floor(edges[1:]).astype(int)
+    names = [str(a) if a == b else f"{a}\u2013{b}" for a, b in zip(first, last, strict=True)]
+    step = -(-len(names) // (_MOST_TICKS if max(map(len, names)) < 3 else _MOST_TICKS // 2))
+    axes.set_xticks(((edges[:-1] + edges[1:]) / 2)[::step], names[::step])
 
 
 def _dispersion(axes: Any, values: NDArray[np.float64]) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
+from filelock import FileLock
 
 from ffr_eval.benchmark import read_benchmark
 from ffr_eval.cli.data import data
@@ -78,7 +81,8 @@ def test_import_writes_a_benchmark_and_says_what_it_holds(source: Path, tmp_path
     lines = result.stdout.splitlines()
     for name, value in expected.items():
         assert f"{name:<13} {value}" in lines
-    assert "note: 4 images have no file: none was found at their paths" in lines
+    note = "note: 4 images have no file: none was found at their paths (for example "
+    assert any(line.startswith(note) for line in lines)
 
 
 def test_the_name_comes_from_the_folder(folder: Path) -> None:
@@ -213,3 +217,43 @@ def test_the_module_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_a_killed_import_left_is_removed_by_the_next(
+    cli: Any, tmp_path: Path, source: Path
+) -> None:
+    left, busy = tmp_path / ".out.import-left", tmp_path / ".out.import-busy"
+    for folder in (left, busy):
+        (folder / "benchmark").mkdir(parents=True)
+    with FileLock(busy / "lock"):  # another process is at work there
+        cli("data", "import", "mswift", source, "--out", tmp_path / "out")
+    assert not left.exists()
+    assert busy.exists()
+
+
+def test_terminated_it_leaves_nothing(tmp_path: Path) -> None:
+    source, out = tmp_path / "fifo.jsonl", tmp_path / "new" / "out"
+    os.mkfifo(source)
+    command = [sys.executable, "-m", "ffr_eval", "data", "import", "mswift", source, "--out", out]
+    with subprocess.Popen(list(map(str, command))) as process:
+        deadline = time.monotonic() + 30
+        while not list(out.parent.glob(".out.import-*/benchmark")):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.terminate()
+        assert process.wait(30) == 143
+    assert not out.parent.exists()
+
+
+def test_no_queries_is_an_error_and_leaves_nothing(cli: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").write_bytes(b"\n")
+    source, out = tmp_path / "empty.jsonl", tmp_path / "out"
+    error = cli.refused("data", "import", "mswift", source, "--out", out)
+    assert "no queries" in error
+    assert not list(tmp_path.glob("*out*"))
+
+
+@pytest.mark.parametrize("name", ["", ".", "/"])
+def test_an_output_without_a_name_is_refused(cli: Any, name: str) -> None:
+    assert "is a folder" in cli.refused("data", "export", "mswift", "ffr-sample", "--out", name)
+    assert "is a folder" in cli.refused("data", "show", "ffr-sample", "zh-02#0", "--html", name)

@@ -71,9 +71,12 @@ def test_a_record(
     assert benchmark.queries.gold_utt_ids.to_lists() == [[3, 9], [], [], [12]]
     assert benchmark.queries.gold_img_ids.to_lists() == [[0, 1, 2], [], [0, 1], []]
     assert benchmark.queries.kind == [Kind.MULTIMODAL, Kind.NEGATIVE, Kind.IMAGE, Kind.UTTERANCE]
-    assert notes[0].startswith("6 images have no file: none was found at their paths (2 are web")
-    assert notes[1].startswith("2 times a gold turn has images and no text: ")
-    assert len(notes) == 2
+    assert notes[0] == (
+        "4 images have no file: none was found at their paths (for example 'b.png')"
+    )
+    assert notes[1] == "2 images are web addresses, which are not fetched"
+    assert notes[2].startswith("2 times a gold turn has images and no text: ")
+    assert len(notes) == 3
 
 
 def test_image_files_inside_the_folder_are_copied(

@@ -85,7 +85,10 @@ class TestRealChats:
         assert notes == [
             "left out 36 questions whose right answer is a refusal (point AR)",
             "left out 128 questions that carry an image",
-            "244 images have no file: none was found at their paths",
+            (
+                "244 images have no file: none was found at their paths"
+                " (for example 'Baking_Dessert_Daily_Life_Skill/D1_IMG_001.jpg')"
+            ),
         ]
         assert all(benchmark.dialogues.caption)
         assert {sample.meta["point"] for sample in benchmark.samples()}.isdisjoint({"AR"})
@@ -145,7 +148,9 @@ def test_a_round_is_two_turns_and_images_belong_to_the_user(
     assert sample.meta == {"point": "FR", "answer": "a", "session_id": ["D1"]}
     assert benchmark.queries.sample_id == ["Chat#0", "Chat#1"]
     assert benchmark.queries.kind == [Kind.MULTIMODAL, Kind.UTTERANCE]
-    assert notes == ["3 images have no file: none was found at their paths"]
+    assert notes == [
+        "3 images have no file: none was found at their paths (for example 'Chat/D1_IMG_001.jpg')"
+    ]
     stored = (benchmark.root or Path()) / "dialogues.jsonl"
     meta = json.loads(stored.read_text(encoding="utf-8"))["meta"]
     assert meta["image_ids"] == ["D1:IMG_001", "D1:IMG_002", "D2:IMG_001"]
@@ -224,7 +229,7 @@ def test_images_are_copied_from_the_folder_beside_the_dialogues(
     assert [None if file is None else file.read_bytes() for file in files] == [
         *(b"photo", None, None, None, None),
     ]
-    assert [note.split(" images")[0] for note in notes] == ["1", "3"]
+    assert [note.split(" image")[0] for note in notes] == ["1", "3"]
     assert "`image`" in notes[1]
 
 

@@ -365,7 +365,7 @@ def test_the_markup_of_turns(tmp_path: Path) -> None:
     assert sample.gold is not None
     assert (sample.gold.utt_ids, sample.gold.img_ids) == ((8, 12), (2,))
     assert sample.kind is Kind.MULTIMODAL
-    assert notes == ["3 images have no file: none was found at their paths"]
+    assert notes == ["3 images have no file: none was found at their paths (for example 'a.png')"]
 
 
 def test_an_inference_output(tmp_path: Path) -> None:
@@ -410,8 +410,9 @@ def test_images_are_copied_in_order_of_their_ids(tmp_path: Path) -> None:
     read = [None if image.file is None else image.file.read_bytes() for image in images]
     assert read == [b"zero.PNG", b"elsewhere.png", None, None, None, None]
     assert images[4].url == "https://x.org/4"
-    assert [note.split(" images")[0] for note in notes] == ["2", "2"]
-    assert "lead out of the folder" in notes[1]
+    assert [note.split(" image")[0] for note in notes] == ["1", "1", "2"]
+    assert "web address" in notes[1]
+    assert "lead out of the folder" in notes[2]
 
 
 def test_an_absolute_path_brings_in_only_images(tmp_path: Path) -> None:

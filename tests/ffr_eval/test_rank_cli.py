@@ -247,7 +247,7 @@ def test_no_command_shows_the_help(cli: Any) -> None:
     [
         (["scor"], "did you mean 'score'?"),
         (["xyz"], "known: "),
-        (["data", "chek"], "Did you mean 'check'?"),
+        (["data", "chek"], "did you mean 'check'?"),
         (["score", "x", "--bench", "y"], "Did you mean '--benchmark'?"),
         (["score", "x", "--protocol", "offical"], "'official', 'strict'"),
         (["score"], "Missing argument 'PRED_OR_RUN'"),
