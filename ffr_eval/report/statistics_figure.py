@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ffr_eval.benchmark.statistics import Measurements
 
 _MOST_TICKS: Final = 12
+_FEW_BINS: Final = 4
 _SUFFIXES: Final = (".png", ".svg", ".pdf")
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#555555"  # Okabe-Ito
 
@@ -83,7 +84,9 @@ def draw_statistics(values: Measurements, name: str, path: Path) -> None:
 def _draw_panels(axes: Any, values: Measurements) -> None:
     lengths, images, words, gold, position, dispersion = axes.flat
     _histogram(lengths, values.turns, _BLUE)
-    for edge, label in zip(TURN_EDGES, ("medium", "long"), strict=True):
+    low, high = lengths.get_xlim()
+    crowded = TURN_EDGES[1] - TURN_EDGES[0] < 0.06 * (high - low)
+    for edge, label in zip(TURN_EDGES, ("" if crowded else "medium", "long"), strict=True):
         if values.turns.max(initial=0) >= edge:
             lengths.axvline(edge - 0.5, color=_GREY, linewidth=1, linestyle="--")
             place = (edge - 0.5, 1.0)
@@ -131,6 +134,8 @@ def _histogram(axes: Any, values: NDArray[np.int64], colour: str, cut: int = 100
     bins = _whole_bins(min(int(values.min()), top), top)
     axes.hist(values, bins=bins, color=colour, edgecolor="white", linewidth=0.5)
     _whole_ticks(axes)
+    if len(bins) <= _FEW_BINS:
+        axes.set_xticks((bins[:-1] + bins[1:]) / 2)
     beyond = int((values >= bins[-1]).sum())
     if beyond:
         note = f"{beyond:,} above {top:,} not shown"
