@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 
-class TurnRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+class TurnRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A turn of ``dialogues.jsonl``; ``images`` are image ids."""
 
     utt_id: int
@@ -17,7 +17,7 @@ class TurnRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     time: str | None = None
 
 
-class ImageRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+class ImageRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """An image of ``dialogues.jsonl``; ``path`` is relative to the benchmark folder.
 
     ``sha256`` is the hash of the file's bytes; the writer fills it in.

@@ -42,10 +42,11 @@ class Validator:
             remedy = "a dialogue stands once, however many queries it has"
             return [Finding("dialogue_id", message, remedy)]
         # A dialogue with findings still counts as known, so that its queries are not blamed.
-        self._ids[record.dialogue_id] = (
-            {turn.utt_id for turn in record.turns},
-            {image.img_id for image in record.images},
-        )
+        utt_ids = {turn.utt_id for turn in record.turns}
+        img_ids = {image.img_id for image in record.images}
+        self._ids[record.dialogue_id] = utt_ids, img_ids
+        if _is_right_dialogue(record, utt_ids, img_ids):
+            return []
         return list(dialogue_findings(record, self._root))
 
     def query(self, record: QueryRecord, line: int) -> list[Finding]:
@@ -59,6 +60,20 @@ class Validator:
             message = f"sample {record.sample_id!r} occurs twice, first in line {first}"
             findings.append(Finding("sample_id", message, "give each query its own sample_id"))
         return findings
+
+
+def _is_right_dialogue(record: DialogueRecord, utt_ids: set[int], img_ids: set[int]) -> bool:
+    """Whether there is nothing to find, told quickly; ``False`` is no verdict."""
+    shown = {img_id for turn in record.turns if turn.images for img_id in turn.images}
+    return bool(
+        record.dialogue_id
+        and utt_ids
+        and len(utt_ids) == len(record.turns)
+        and len(img_ids) == len(record.images)
+        and shown == img_ids
+        and all(min(ids) >= 0 and max(ids) <= MAX_ID for ids in (utt_ids, img_ids) if ids)
+        and all(image.path is None for image in record.images)
+    )
 
 
 def _is_right(record: QueryRecord, utt_ids: set[int] | None, img_ids: set[int]) -> bool:

@@ -309,10 +309,9 @@ def _parse_message(
         record: The record.
         has_image_ids: Whether an extra says which image an entry is; ids may then come again.
     """
-    roles = [message.role for message in record.messages]
-    if "user" not in roles:
+    index = next((i for i, message in enumerate(record.messages) if message.role == "user"), None)
+    if index is None:
         raise place.error("messages", "no user message", "add the message with query and turns")
-    index = roles.index("user")
     name, content = f"messages[{index}].content", record.messages[index].content
     if not isinstance(content, str):
         raise place.error(name, "not a text", "write the message as one string")

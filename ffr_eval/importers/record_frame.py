@@ -13,11 +13,10 @@ from typing import Final
 from ffr_eval import markup
 
 _QUERY_START, _QUERY_END = (marker.encode() for marker in markup.QUERY)
-_SOLUTION: Final = re.compile(rb'"solution"\s*:\s*"')
+_KEY: Final = b'"solution"'
+_VALUE: Final = re.compile(rb'\s*:\s*"')
 # What stands inside a JSON string as it is: no quote, escape or control character.
 _IN_STRING: Final = re.compile(rb'[^"\\\x00-\x1f]*')
-# The same without a marker.
-_PLAIN: Final = re.compile(rb'(?:[^"\\\x00-\x1f<]|<(?!\|))*')
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +38,11 @@ class RecordFrame:
             return None
         start = data.index(_QUERY_START) + len(_QUERY_START)
         end = data.find(_QUERY_END, start)
-        solutions = list(_SOLUTION.finditer(data))
-        if end < 0 or len(solutions) != 1 or solutions[0].start() < end:
+        key = data.find(_KEY, end)
+        value = _VALUE.match(data, key + len(_KEY))
+        if end < 0 or key < 0 or value is None or data.count(_KEY) != 1:
             return None
-        answer = solutions[0].end()
+        answer = value.end()
         return cls(data[:start], data[end:answer], data[data.index(b'"', answer) :])
 
     def fill(self, data: bytes) -> tuple[str, str] | None:
@@ -52,10 +52,12 @@ class RecordFrame:
         start, end = len(self.before), len(data) - len(self.after)
         middle = data.find(_QUERY_END, start)
         answer = middle + len(self.between)
-        if middle < 0 or answer > end or data[middle:answer] != self.between:
+        if middle < 0 or answer > end or not data.startswith(self.between, middle):
             return None
         query, solution = data[start:middle], data[answer:end]
-        if not query.strip() or not _PLAIN.fullmatch(query) or not _IN_STRING.fullmatch(solution):
+        if not (_IN_STRING.fullmatch(query) and _IN_STRING.fullmatch(solution)):
+            return None
+        if b"<|" in query or not query.strip():
             return None
         try:
             return query.decode(), solution.decode()
