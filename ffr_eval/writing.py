@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,6 +15,8 @@ from ffr_eval.errors import FfrError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from filelock import BaseFileLock
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Error numbers of a disk that cannot hold what is written."""
@@ -43,17 +46,25 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     if not path.name or path.is_dir():
         raise InputError("is a folder", file=path, remedy="give the name of a file")
-    temporary = path.with_name(f".{path.name}.new")
+    in_place = path.is_symlink() or (path.exists() and not path.is_file())  # a link, /dev/stdout
+    temporary = path if in_place else temporary_name(path)
     try:
         yield temporary
-        temporary.replace(path)
+        if not in_place:
+            temporary.replace(path)
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if not in_place:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             remedy = "give a file in an existing folder that you may write to"
             raise cannot_write(path, error, remedy) from None
         raise
+
+
+def temporary_name(path: Path) -> Path:
+    """A hidden name beside a file, of this process alone."""
+    return path.with_name(f".{path.name}.{os.getpid()}.new")
 
 
 @contextlib.contextmanager
@@ -71,8 +82,6 @@ def work_folder(target: Path, purpose: str) -> Iterator[Path]:
         InputError: If ``target`` has no name, or the folder cannot be made.
         FfrError: If the disk is full.
     """
-    from filelock import FileLock, Timeout
-
     if not target.name:
         raise InputError("has no name of its own", file=target, remedy="name what is to be made")
     parent, prefix = target.parent, f".{target.name}.{purpose}-"
@@ -80,20 +89,43 @@ def work_folder(target: Path, purpose: str) -> Iterator[Path]:
     try:
         parent.mkdir(parents=True, exist_ok=True)
         for left in parent.glob(f"{glob.escape(prefix)}*"):
-            with contextlib.suppress(Timeout), FileLock(left / _LOCK, blocking=False):
-                shutil.rmtree(left, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+            _remove_left(left)
+        folder, lock = _locked_folder(parent, prefix)
     except OSError as error:
         _remove_empty(new_parents)
-        raise cannot_write(
-            target, error, "choose a new one in a place that you may write to"
-        ) from None
+        remedy = "choose a new one in a place that you may write to"
+        raise cannot_write(target, error, remedy) from None
     try:
-        with FileLock(folder / _LOCK):
-            yield folder
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        lock.release(force=True)
         _remove_empty(new_parents)
+
+
+def _locked_folder(parent: Path, prefix: str) -> tuple[Path, BaseFileLock]:
+    """A new folder with its lock held; another process may take it for one that was left."""
+    from filelock import FileLock
+
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        lock = FileLock(folder / _LOCK)
+        with contextlib.suppress(FileNotFoundError):
+            lock.acquire()
+            if (folder / _LOCK).exists():
+                return folder, lock
+        lock.release(force=True)
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove what a killed run left, unless another process works in it."""
+    from filelock import FileLock, Timeout
+
+    with (
+        contextlib.suppress(Timeout, OSError, RecursionError),
+        FileLock(folder / _LOCK, blocking=False),
+    ):
+        shutil.rmtree(folder)
 
 
 def _remove_empty(folders: list[Path]) -> None:

@@ -96,7 +96,7 @@ def _frame(rows: Sequence[BoardRow], view: View) -> pd.DataFrame:
     for name in failed:
         columns[name] = [_share(row, row.run.scores["outcomes"][name]) for row in rows]
     columns["options"] = [row.options for row in rows]
-    columns["tuned"] = [names.name(row.run.record.tune_on or "-") for row in rows]
+    columns["tuned"] = [names.name(row.run.record.tune_on or "") for row in rows]
     columns["status"] = [status_of(row.run) for row in rows]
     columns["date"] = [last_used(row.run.record) for row in rows]
     return pd.DataFrame(columns)

@@ -56,7 +56,7 @@ class Library:
         """
         with self._lock:  # a second session waits for the first instead of doing the same
             places = find_runs(self._root)
-            before = self._scored.get(protocol, {})
+            before = self._scored.setdefault(protocol, {})
             stamps: dict[str, Stamp] = {}
             kept: dict[RunPlace, tuple[object, _Found]] = {}
             for number, place in enumerate(places, 1):
@@ -69,6 +69,7 @@ class Library:
                 if there is None or there[0] != key:
                     benchmark = None if named is None else self._benchmark(named, stamps[named])
                     there = key, score_run(place, protocol, benchmark)
+                    before[place] = there  # kept also if the page is left before all are done
                 kept[place] = there
                 progress(number, len(places))
             self._scored[protocol] = kept

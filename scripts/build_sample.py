@@ -247,6 +247,10 @@ def build(out: Path, only: str | None) -> None:
         for path in SOURCES.glob("*.txt")
         if not path.name.endswith(".pictures.txt") and only in (None, path.stem)
     )
+    if not paths:
+        raise ValueError(f"there is no source of {only!r} in {SOURCES}")
+    if out.exists() and not (out / "benchmark.json").exists():
+        raise ValueError(f"{out} is there, and no benchmark that could be replaced")
     sources = [read_source(path) for path in paths]
     sources.sort(key=lambda source: (source.head["split"], source.head["id"]))
     info = InfoRecord(

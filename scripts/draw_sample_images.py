@@ -47,7 +47,7 @@ def find_font() -> Path:
                 return path
     raise SystemExit(
         "error: no font with Chinese glyphs found; install one "
-        f"(Debian: apt-get install {FONT_PACKAGE}) or name one with --font"
+        f"(Debian: apt-get install {FONT_PACKAGE})"
     )
 
 

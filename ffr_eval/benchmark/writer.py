@@ -17,7 +17,7 @@ from ffr_eval.benchmark.summary import Summary, SummaryCounter
 from ffr_eval.benchmark.validation import Validator, escapes
 from ffr_eval.errors import InputError
 from ffr_eval.jsonl import encode_line
-from ffr_eval.writing import cannot_write, work_folder
+from ffr_eval.writing import cannot_write, temporary_name, work_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def write_json(path: Path, record: object) -> None:
     """Write an indented JSON file, replacing an older one in one step."""
     data = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
-    temporary = path.with_name(f".{path.name}.new")
+    temporary = temporary_name(path)
     with temporary.open("wb") as stream:
         stream.write(data)
         stream.flush()
@@ -166,7 +166,7 @@ class BenchmarkWriter:
                     self._folder.rmdir()
                 self._work.replace(self._folder)
             except OSError as failure:
-                remedy = "choose a new folder in a place that you may write to"
+                remedy = "choose a new folder for --out, in a place that you may write to"
                 raise cannot_write(self._folder, failure, remedy) from None
 
 

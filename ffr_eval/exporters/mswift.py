@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import re
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Final, cast
@@ -105,7 +105,6 @@ class _Images:
     copied: bool
     keep_paths: bool = False
     without_file: int = 0
-    _sources: dict[str, Path | None] = field(default_factory=dict)
 
     def source(self, image: ImageRecord) -> Path | None:
         """The file of an image."""

@@ -29,6 +29,7 @@ _CHUNK: Final = 2**20
 _MAX_HEADER: Final = 4 * _CHUNK
 _MAX_READS: Final = 100
 _BLOCK: Final = 512
+_MAX_DEPTH: Final = 64  # far below where making and removing folders by recursion ends
 _DAMAGED: Final = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -91,7 +92,7 @@ def _unpack(archive: Path, folder: Path, limits: Limits) -> None:
     refuse_web_page(archive)
     with archive.open("rb") as stream:
         magic = stream.read(4)
-    zipped = magic[:2] == b"PK"
+    zipped = magic in (b"PK\x03\x04", b"PK\x05\x06")
     packed = archive.stat().st_size
     unpacker = _Unpacker(archive, folder, limits, packed)
     total = None if zipped or magic[:2] == b"\x1f\x8b" else packed
@@ -190,7 +191,11 @@ def _checked_name(archive: Path, name: str) -> str:
         raise _refused(archive, name, message, remedy)
     if not name or escapes(name):
         raise _refused(archive, name, "its name leads out of the folder to unpack to")
-    return str(PurePosixPath(name))
+    path = PurePosixPath(name)
+    if len(path.parts) > _MAX_DEPTH:
+        message = f"it is {len(path.parts)} folders deep (at most {_MAX_DEPTH})"
+        raise _refused(archive, name[:200], message, "do not use this archive")
+    return str(path)
 
 
 class _Bounded(io.RawIOBase):
@@ -308,6 +313,9 @@ def _zip_member(archive: Path, packed: zipfile.ZipFile, info: zipfile.ZipInfo) -
         raise _refused(archive, name, "a symbolic link; links are not unpacked")
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise _refused(archive, name, "not a plain file or folder (a device, for example)")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        remedy = "pack it again with the usual compression (deflate)"
+        raise _refused(archive, name, "compressed in an unusual way", remedy)
     if info.flag_bits & 0x1:
         raise _refused(archive, name, "encrypted", "pack it again without a password")
     if not name.isascii() and not info.flag_bits & 0x800:

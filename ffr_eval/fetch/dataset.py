@@ -60,11 +60,12 @@ def find_datasets(
         and not path.name.startswith(".")
         and path.is_file()
     ]
-    others = [path.relative_to(root).as_posix() for path in files if not _is_dataset(path)]
+    is_dataset = {path: _is_dataset(path) for path in files}
+    others = [path.relative_to(root).as_posix() for path in files if not is_dataset[path]]
     found = [
         DatasetFile(path, _split_of(path, root, default_split))
         for path in files
-        if path.relative_to(root).as_posix() not in others
+        if is_dataset[path]
     ]
     if not found:
         seen = f"; its JSON files are {', '.join(others[:10])}" if others else ""

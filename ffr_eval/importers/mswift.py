@@ -80,8 +80,9 @@ class _Seen:
 
 
 class _Known(NamedTuple):
-    """What further records of the same frame need: the dialogue, and the ids that it has."""
+    """What is known of a record, and further records of its frame need."""
 
+    query: str
     dialogue: _Seen
     utt_ids: frozenset[int]
     img_ids: frozenset[int]
@@ -129,8 +130,10 @@ def add_file(state: ImportState, path: Path, split: str = "test") -> None:
             continue
         record = decode_at(place, data, decoder)
         known = _add_record(state, place, record, split)
-        frame = RecordFrame.of(data) if record.ffr is None else None
-        last = None if frame is None else (frame, known)
+        plain = record.ffr is None and record.labels is None
+        frame = RecordFrame.of(data) if plain else None
+        holds = frame is not None and frame.fill(data) == (known.query, record.solution)
+        last = (frame, known) if frame is not None and holds else None
 
 
 def notes_on(state: ImportState) -> list[str]:
@@ -147,7 +150,7 @@ def _add_repeated(
     """Write the query of a record that is otherwise as the one before it."""
     gold = _gold(place, "solution", solution, known.utt_ids, known.img_ids)
     try:
-        _add_query(state, place, known.dialogue, query.strip(), gold, _NO_EXTRA, split)
+        _add_query(state, place, known.dialogue, query, gold, _NO_EXTRA, split)
     except InputError as error:
         raise place.blame(error) from None
 
@@ -209,7 +212,7 @@ def _add_record(state: ImportState, place: Place, record: _Record, split: str) -
             _add_dialogue(state, place, unasked.record, entries)
     except InputError as error:
         raise place.blame(error, "ffr." if record.ffr else "") from None
-    return _Known(seen, utt_ids, frozenset(img_ids))
+    return _Known(query, seen, utt_ids, frozenset(img_ids))
 
 
 def _digest(value: object) -> bytes:

@@ -13,6 +13,8 @@ from typing import Final
 from ffr_eval import markup
 
 _QUERY_START, _QUERY_END = (marker.encode() for marker in markup.QUERY)
+# An escaped ASCII character: a marker or a key may hide behind it.
+_ASCII_ESCAPE: Final = rb"\u00"
 _KEY: Final = b'"solution"'
 _VALUE: Final = re.compile(rb'\s*:\s*"')
 # What stands inside a JSON string as it is: no quote, escape or control character.
@@ -33,8 +35,12 @@ class RecordFrame:
 
     @classmethod
     def of(cls, data: bytes) -> RecordFrame | None:
-        """The frame of a record that was read; ``None`` if query or solution stand oddly."""
-        if data.count(_QUERY_START) != 1 or data.count(_QUERY_END) != 1:
+        """The frame of a record that was read; ``None`` if query or solution stand oddly.
+
+        Whoever reads a record asks whether its frame, filled with the record itself, gives the
+        query and the solution that were read.
+        """
+        if data.count(_QUERY_START) != 1 or data.count(_QUERY_END) != 1 or _ASCII_ESCAPE in data:
             return None
         start = data.index(_QUERY_START) + len(_QUERY_START)
         end = data.find(_QUERY_END, start)
@@ -57,9 +63,8 @@ class RecordFrame:
         query, solution = data[start:middle], data[answer:end]
         if not (_IN_STRING.fullmatch(query) and _IN_STRING.fullmatch(solution)):
             return None
-        if b"<|" in query or not query.strip():
-            return None
         try:
-            return query.decode(), solution.decode()
+            text = query.decode().strip()
+            return None if not text or "<|" in text else (text, solution.decode())
         except UnicodeDecodeError:
             return None

@@ -16,6 +16,7 @@ import msgspec
 from ffr_eval.benchmark import DialogueRecord, InfoRecord, QueryRecord, TurnRecord
 from ffr_eval.errors import InputError
 from ffr_eval.importers import Importer
+from ffr_eval.importers.record_files import Place
 from ffr_eval.jsonl import read_records
 
 if TYPE_CHECKING:
@@ -42,17 +43,6 @@ class _Line(msgspec.Struct, frozen=True):
     av_num: int | str | None = None
 
 
-class _Place(NamedTuple):
-    file: Path
-    line: int
-
-    def error(self, field: str, message: str, remedy: str) -> InputError:
-        return InputError(message, file=self.file, line=self.line, field=field, remedy=remedy)
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
-
-
 class _Segment(NamedTuple):
     number: int
     id: str
@@ -71,7 +61,7 @@ def _convert(sources: Sequence[Path], writer: BenchmarkWriter) -> list[str]:
         for located in read_records(source, _Line):
             meeting, _ = _meeting_of(located.record.id)
             segments = meetings.setdefault(meeting, [])
-            segments.append(_segment(_Place(source, located.line), located.record))
+            segments.append(_segment(Place(source, located.line), located.record))
             missing[meeting] -= 1
             if not missing[meeting]:
                 single += len(segments) == 1
@@ -88,7 +78,7 @@ def _count_segments(sources: Iterable[Path]) -> Counter[str]:
         InputError: If an id is not one of a segment, or occurs twice, or there is none.
     """
     count: Counter[str] = Counter()
-    places: dict[tuple[str, int], _Place] = {}
+    places: dict[tuple[str, int], Place] = {}
     for place, name in _names(sources):
         meeting, number = _meeting_of(name)
         if number is None:
@@ -109,10 +99,10 @@ def _count_segments(sources: Iterable[Path]) -> Counter[str]:
     return count
 
 
-def _names(sources: Iterable[Path]) -> Iterator[tuple[_Place, str]]:
+def _names(sources: Iterable[Path]) -> Iterator[tuple[Place, str]]:
     for source in sources:
         for located in read_records(source, _Name):
-            yield _Place(source, located.line), located.record.id
+            yield Place(source, located.line), located.record.id
 
 
 def _meeting_of(name: str) -> tuple[str, int | None]:
@@ -121,7 +111,7 @@ def _meeting_of(name: str) -> tuple[str, int | None]:
     return (match.group(1), int(match.group(2))) if match else (name, None)
 
 
-def _segment(place: _Place, line: _Line) -> _Segment:
+def _segment(place: Place, line: _Line) -> _Segment:
     """The segment in a line.
 
     Raises:

@@ -346,3 +346,32 @@ def test_a_failure_of_the_disk_leaves_nothing(
     with pytest.raises(OSError, match="No space left"):
         unpack(archive, tmp_path / "out", Limits())
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_too_deep_is_refused_and_leaves_nothing(cli: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    deep = tmp_path / "deep.tar"
+    with tarfile.open(deep, "w") as archive:
+        for depth in (1, 50, 60, 70):
+            info = tarfile.TarInfo("a/" * depth)
+            info.type = tarfile.DIRTYPE
+            archive.addfile(info)
+    error = cli.refused("data", "fetch", "mldr", "--out", out, "--archive", deep)
+    assert "70 folders deep" in error
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_a_tar_that_begins_like_a_zip_is_a_tar(cli: Any, tmp_path: Path) -> None:
+    file = tmp_path / "a.tar"
+    with tarfile.open(file, "w") as archive:
+        archive.addfile(tarfile.TarInfo("PKU/a.txt"))
+    error = cli.refused("data", "fetch", "mldr", "--out", tmp_path / "out", "--archive", file)
+    assert "no ms-swift file" in error
+
+
+def test_unusual_zip_compression_is_refused(cli: Any, tmp_path: Path) -> None:
+    file = tmp_path / "a.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("a.json", "[]" * 100)
+    error = cli.refused("data", "fetch", "mldr", "--out", tmp_path / "out", "--archive", file)
+    assert "compressed in an unusual way" in error

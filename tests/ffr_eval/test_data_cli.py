@@ -257,3 +257,45 @@ def test_no_queries_is_an_error_and_leaves_nothing(cli: Any, tmp_path: Path) -> 
 def test_an_output_without_a_name_is_refused(cli: Any, name: str) -> None:
     assert "is a folder" in cli.refused("data", "export", "mswift", "ffr-sample", "--out", name)
     assert "is a folder" in cli.refused("data", "show", "ffr-sample", "zh-02#0", "--html", name)
+
+
+def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom ffr_eval.writing import replacing\n"
+        "for _ in range(60):\n"
+        "    with replacing(Path(sys.argv[1])) as file:\n"
+        "        file.write_text(sys.argv[2] * 200_000)\n"
+    )
+    target = tmp_path / "page.html"
+    writers = [subprocess.Popen([sys.executable, "-c", program, target, letter]) for letter in "ab"]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        if target.exists():
+            seen.add(target.read_text())
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert seen <= {"a" * 200_000, "b" * 200_000}
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_a_link_is_written_through(cli: Any, tmp_path: Path) -> None:
+    real, link = tmp_path / "real.html", tmp_path / "link.html"
+    real.touch()
+    link.symlink_to(real)
+    cli("data", "show", "ffr-sample", "zh-02#0", "--html", link)
+    assert link.is_symlink()
+    assert real.stat().st_size > 1000
+
+
+def test_work_folders_of_many_processes(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom ffr_eval.writing import work_folder\n"
+        "for _ in range(40):\n"
+        "    with work_folder(Path(sys.argv[1]), 'test') as folder:\n"
+        "        (folder / 'a').write_text('x')\n"
+        "        assert (folder / 'a').exists()\n"
+    )
+    command = [sys.executable, "-c", program, tmp_path / "out"]
+    workers = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
+    errors = [worker.communicate()[1].decode() for worker in workers]
+    assert errors == ["", "", ""]
+    assert not list(tmp_path.iterdir())

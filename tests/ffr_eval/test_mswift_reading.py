@@ -81,7 +81,7 @@ def test_a_filled_frame_says_what_the_record_says(query: str, gold: list[int], t
         assert not plain
     else:
         assert text == "票"
-        assert filled == (query, other["solution"])
+        assert filled == (query.strip(), other["solution"])
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,65 @@ def test_another_record_does_not_fill_the_frame(line: bytes) -> None:
     assert frame is not None
     assert frame.fill(encoded(record("q", "a"))) == ("q", "a")
     assert frame.fill(line) is None
+
+
+def plain_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RecordFrame, "fill", lambda *_: None)
+
+
+def escaped(line: bytes) -> bytes:
+    """A record whose messages have escapes for ``<``."""
+    messages, images, rest = line.partition(b'"images"')
+    return messages.replace(b"<", b"\\u003c") + images + rest
+
+
+ODD_PAIRS: dict[str, tuple[bytes, bytes]] = {
+    "labels beside solution": (
+        encoded(record("q", answer_text([0], []), labels=answer_text([0], []))),
+        encoded(record("q", answer_text([1], []), labels=answer_text([0], []))),
+    ),
+    "solution of something else": (
+        encoded(
+            record("q", "", labels=answer_text([0], []), meta={"solution": answer_text([0], [])})
+        ).replace(b'"solution": "", ', b""),
+        encoded(
+            record("q", "", labels=answer_text([0], []), meta={"solution": answer_text([1], [])})
+        ).replace(b'"solution": "", ', b""),
+    ),
+    "query in the system message": tuple(
+        escaped(encoded(record("real", answer_text([0], [])))).replace(
+            b'"s"', encoded(mark(QUERY, query))
+        )
+        for query in ("real", "other")
+    ),
+    "solution twice, once escaped": tuple(
+        encoded(record("q", answer_text([number], [])))[:-1]
+        + b', "\\u0073olution": '
+        + encoded(answer_text([0], []))
+        + b"}"
+        for number in (0, 1)
+    ),
+    "a query of wide spaces": (
+        encoded(record("q", answer_text([0], []))),
+        encoded(record("\u3000", answer_text([0], []))),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD_PAIRS)
+def test_odd_records_are_imported_as_by_decoding_each(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    file = tmp_path / "odd.jsonl"
+    file.write_bytes(b"\n".join(ODD_PAIRS[name]))
+    found = []
+    for out in (tmp_path / "fast", tmp_path / "plain"):
+        code = cli.run("data", "import", "mswift", file, "--out", out)
+        found.append((code.code, code.err, (out / "queries.jsonl").exists()))
+        if out.exists():
+            found[-1] += ((out / "queries.jsonl").read_bytes(),)
+        plain_reading(monkeypatch)
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(
