@@ -83,7 +83,7 @@ def unpack(archive: Path, folder: Path, limits: Limits) -> None:
     folder.mkdir(exist_ok=True)
     try:
         _unpack(archive, folder, limits)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: nothing of a refused or unfinished archive stays
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
