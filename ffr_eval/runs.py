@@ -25,6 +25,7 @@ from ffr_eval.errors import FfrError, InputError
 from ffr_eval.jsonl import problem
 from ffr_eval.prediction_file import encode_prediction, read_predictions
 from ffr_eval.types import SCHEMA_VERSION, Outcome, Prediction
+from ffr_eval.writing import unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, KeysView, Mapping
@@ -195,7 +196,8 @@ class RunFolder:
 def open_run(path: Path, wanted: RunRecord, packages: Iterable[str] = ()) -> Iterator[RunFolder]:
     """Create a run folder, or resume the same run in it; only one process can hold it.
 
-    When the block ends, ``run.json`` says how: finished, interrupted (Ctrl-C) or failed.
+    When the block ends, ``run.json`` says how: finished, interrupted (Ctrl-C or terminated)
+    or failed.
 
     Args:
         path: The folder; must not exist, be empty, or hold the same run.
@@ -222,7 +224,8 @@ def open_run(path: Path, wanted: RunRecord, packages: Iterable[str] = ()) -> Ite
             yield run
         except BaseException as error:
             with suppress(FfrError):  # what went wrong first is what the user must hear of
-                run.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+                stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+                run.close("interrupted" if stopped else "failed")
             raise
         run.close("finished")
     finally:
@@ -299,6 +302,8 @@ def _opened(path: Path, wanted: RunRecord, packages: Iterable[str]) -> RunFolder
     notes: list[str] = []
     sessions: tuple[SessionRecord, ...] = ()
     selection = wanted.selection
+    for left in unfinished(path / RECORD):  # nobody else writes here: the lock is ours
+        left.unlink(missing_ok=True)
     if (path / RECORD).exists():
         there = read_run(path)
         differing = differences(there, wanted)
@@ -334,8 +339,8 @@ def _refuse_foreign(path: Path) -> None:
         raise InputError("is a file, not a run folder", file=path, remedy=remedy)
     if not path.exists() or (path / RECORD).exists():
         return
-    ours = {LOCK, f".{RECORD}.new"}
-    if any(entry.name not in ours for entry in path.iterdir()):
+    ours = {path / LOCK, *unfinished(path / RECORD)}  # killed before run.json was there
+    if any(entry not in ours for entry in path.iterdir()):
         remedy = "choose an empty or new folder for --out"
         raise InputError("not empty, and not a run folder", file=path, remedy=remedy)
 

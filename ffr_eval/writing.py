@@ -67,6 +67,11 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.new")
 
 
+def unfinished(path: Path) -> list[Path]:
+    """What killed processes left of writing a file, and running ones are writing."""
+    return list(path.parent.glob(f".{glob.escape(path.name)}.*.new"))
+
+
 @contextlib.contextmanager
 def work_folder(target: Path, purpose: str) -> Iterator[Path]:
     """A new folder beside ``target``, removed at the end; folders above it are made if need be.

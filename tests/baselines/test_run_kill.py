@@ -109,3 +109,26 @@ def answers(folder: Path) -> list[tuple[str, str]]:
     lines = (folder / "predictions.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     return [(record["sample_id"], str(record["utt_ids"])) for record in records]
+
+
+def test_terminated_it_says_so_and_goes_on(
+    make_benchmark: Callable[..., Path], tmp_path: Path
+) -> None:
+    benchmark, out = make_benchmark(tmp_path / "tiny", _DIALOGUES), tmp_path / "run"
+    terminating = _SLOW_RUN.replace(
+        "run(",
+        "import signal\nfrom ffr_eval.cli.main import _terminated\n"
+        "signal.signal(signal.SIGTERM, _terminated)  # as the command line does\nrun(",
+        1,
+    )
+    command = [sys.executable, "-c", terminating, str(benchmark), str(out)]
+    environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+    wait_for_more(process, out)
+    process.terminate()
+    assert finish(process)[0] == 143
+    assert read_run(out).status == "interrupted"
+    before = n_lines(out)
+    assert finish(start(benchmark, out)) == (0, "")
+    assert n_lines(out) == 2 * _DIALOGUES > before > 0
+    assert read_run(out).status == "finished"

@@ -269,6 +269,17 @@ def test_a_changed_benchmark_and_seed_are_refused(
         run("random", {"seed": 1}, benchmark, out)
 
 
+def test_a_run_that_was_killed_before_its_record_was_there_starts(
+    benchmark: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / ".run.json.4711.new").write_text("{")
+    assert run("none", {}, benchmark, out).n_done == 12
+    assert {path.name for path in out.iterdir()} <= {"run.json", "predictions.jsonl", ".lock"}
+    assert read_run(out).status == "finished"
+
+
 def test_folders_that_are_no_run_are_refused(benchmark: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a run folder"):
         run("none", {}, benchmark, benchmark)

@@ -146,3 +146,26 @@ def test_ctrl_c_ends_with_130_and_a_sentence(lengths: Path, tmp_path: Path) -> N
     assert process.returncode == 130
     assert err.strip() == "interrupted"
     assert out == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_reading_process_that_is_terminated_is_an_error_with_a_reason() -> None:
+    program = (
+        "import os, signal, sys, time\n"
+        "from ffr_eval import inference_file as reader\n"
+        "from ffr_eval.cli import main\n"
+        "signal.signal(signal.SIGTERM, main._terminated)\n"  # as the command line does
+        "parent = os.getpid()\n"
+        "def _read_piece(task):\n"
+        "    if os.getpid() != parent:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(0.2)\n"
+        "_read_piece.__module__ = reader.__name__\n"
+        "reader._read_piece = _read_piece\n"
+        "reader._start_method = lambda: 'fork'\n"  # so that it has what is patched here
+        "reader._run(list(range(30)), 2, None)\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert "a process that was reading the file was killed" in done.stderr
+    assert done.returncode == 1
