@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ffr_eval.prompt import Prompt, render
     from ffr_eval.scoring import Scores
     from ffr_eval.types import Dialogue, Fragment, Image, Outcome, Prediction, Sample, Turn
+    from ffr_eval.uncertainty import Resampling
 
     __version__: str
 
@@ -36,6 +37,7 @@ __all__ = [
     "Outcome",
     "Prediction",
     "Prompt",
+    "Resampling",
     "Sample",
     "Scores",
     "Turn",
@@ -58,6 +60,7 @@ _HOME: Final = {
     "Outcome": "types",
     "Prediction": "types",
     "Prompt": "prompt",
+    "Resampling": "uncertainty",
     "Sample": "types",
     "Scores": "scoring",
     "Turn": "types",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from ffr_eval.scoring import Scores, score_table
+from ffr_eval.scoring import ALSO, Scores, score_table
 from ffr_eval.sources import Request, load_source
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ffr_eval.benchmark import Benchmark
     from ffr_eval.metrics.protocols import ProtocolName
     from ffr_eval.sources import PredictionsLike
+    from ffr_eval.uncertainty import Resampling
 
 
 def score(
@@ -24,6 +25,8 @@ def score(
     parse: Literal["strict", "lenient"] | None = None,
     split: str | None = None,
     group_by: Sequence[str] = (),
+    metrics: Sequence[str] = ALSO,
+    resampling: Resampling | None = None,
     merge_windows: bool = False,
     workers: int = 1,
 ) -> Scores:
@@ -35,10 +38,15 @@ def score(
             sample id to ``(utt_ids, img_ids)``.
         benchmark: A benchmark, its folder, or the name of a bundled one. A run folder names its
             own; an inference file carries its own gold.
-        protocol: ``official`` (the default for inference files) or ``strict`` (for all others).
+        protocol: ``official`` (the default for inference files) or ``strict`` (for all others), or
+            a version of them, such as ``strict-1``.
         parse: How raw responses are read under ``strict``; ``lenient`` by default.
         split: Only this split; by default the split of a run, else all samples.
-        group_by: Groupings to break figures down by: ``turns``, ``kind``, ``language``.
+        group_by: Groupings to break figures down by: ``turns``, ``turns(20,50)``, ``kind``,
+            ``language``, ``dispersion``, ``position``, ``meta.FIELD``, crossings ``turns*kind``.
+        metrics: Names of the metrics reported beside the table, such as ``f_beta(0.5)``.
+        resampling: How 95% intervals are computed, ``Resampling()`` for the usual way; without it
+            there are none.
         merge_windows: Merge the windows of split dialogues in an inference file.
         workers: Processes for large inference files; with more than 1, call it from a script
             guarded by ``if __name__ == "__main__"``.
@@ -59,4 +67,4 @@ def score(
         workers=workers,
     )
     source = load_source(predictions, request)
-    return score_table(source.table, source.protocol, group_by)
+    return score_table(source.table, source.protocol, group_by, metrics, resampling)

@@ -1,7 +1,7 @@
 """All entry-point groups in one place.
 
-The built-in commands, importers and models are registered in ``pyproject.toml`` exactly as a
-third party registers its own.
+The built-in commands, importers, metrics and models are registered in ``pyproject.toml`` exactly
+as a third party registers its own.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ EXPORTERS: Final = "ffr.exporters"
 """A format to write: an :class:`ffr_eval.exporters.Exporter`."""
 IMPORTERS: Final = "ffr.importers"
 """A data format: an :class:`ffr_eval.importers.Importer`."""
+METRICS: Final = "ffr.metrics"
+"""A metric: an :class:`ffr_eval.metrics.metric.MetricFamily`."""
 MODELS: Final = "ffr.models"
 """A model: a subclass of :class:`baselines.model.Model`."""
 
@@ -46,13 +48,24 @@ def load(group: str, name: str) -> Any:
     except (ImportError, AttributeError) as error:
         if isinstance(error, FfrError):
             raise
-        message = f"the {what} {name!r} cannot be loaded: {error}"
-        raise FfrError(f"{message}\n  → repair or remove the package that registers it") from error
+        raise broken(group, name, f"cannot be loaded: {error}") from error
+
+
+def broken(group: str, name: str, why: str) -> FfrError:
+    """The error for a plugin that is not what it should be."""
+    what = group.removeprefix("ffr.").removesuffix("s")
+    message = f"the {what} {name!r} {why}"
+    return FfrError(f"{message}\n  → repair or remove the package that registers it")
+
+
+def close_match(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is nearest, if one is near."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A remedy sentence that names the nearest known names."""
     names = list(known)
-    close = difflib.get_close_matches(name, names, n=1)
+    close = close_match(name, names)
     listing = ", ".join(names) or "none"
-    return (f"did you mean {close[0]!r}? " if close else "") + f"known: {listing}"
+    return (f"did you mean {close!r}? " if close else "") + f"known: {listing}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -11,10 +11,12 @@ from ffr_eval.benchmark.validation import kind_of
 from ffr_eval.types import ANSWERED, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from ffr_eval.metrics.retrieval import FloatArray
+    from ffr_eval.places import Places
     from ffr_eval.ragged import IntArray, Ragged
 
 OUTCOMES: Final = tuple(Outcome)
@@ -56,6 +58,11 @@ class PredictionTable:
         turns: Turns of each sample's dialogue, shape ``(n,)``.
         utterance, image: The two modalities.
         language: Of each sample's dialogue, where it is known.
+        meta: What the benchmark says else of each sample: the query's ``meta`` over that of its
+            dialogue; ``None`` for inference files.
+        places: The turns of all ids; ``None`` where no benchmark says them.
+        latency_s, cost: What each answer took, in seconds and in the currency of the price table,
+            shape ``(n,)``; NaN where it is not recorded.
         left_out: Records that the protocol does not count.
         notes: Sentences that a reader of the figures should know.
     """
@@ -67,6 +74,10 @@ class PredictionTable:
     utterance: ModalityColumns
     image: ModalityColumns
     language: Sequence[str | None] | None = None
+    meta: Sequence[Mapping[str, Any]] | None = None
+    places: Places | None = None
+    latency_s: FloatArray | None = None
+    cost: FloatArray | None = None
     left_out: int = 0
     notes: tuple[str, ...] = ()
 
@@ -92,6 +103,24 @@ class PredictionTable:
         """How many samples ended how, every outcome named."""
         numbers = np.bincount(self.outcome, minlength=len(OUTCOMES)).tolist()
         return {outcome.value: numbers[code] for code, outcome in enumerate(OUTCOMES)}
+
+    def take(self, rows: IntArray) -> PredictionTable:
+        """Some samples, with the same notes."""
+        index = rows.tolist()
+        return replace(
+            self,
+            sample_id=[self.sample_id[row] for row in index],
+            dialogue_id=[self.dialogue_id[row] for row in index],
+            outcome=self.outcome[rows],
+            turns=self.turns[rows],
+            utterance=self.utterance.take(rows),
+            image=self.image.take(rows),
+            language=None if self.language is None else [self.language[row] for row in index],
+            meta=None if self.meta is None else [self.meta[row] for row in index],
+            places=None if self.places is None else self.places.take(rows),
+            latency_s=None if self.latency_s is None else self.latency_s[rows],
+            cost=None if self.cost is None else self.cost[rows],
+        )
 
     def with_notes(self, *notes: str) -> PredictionTable:
         """The table with more notes."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ffr_eval.errors import InputError, MissingExtraError
+from ffr_eval.errors import MissingExtraError
 from ffr_eval.metrics.groups import group_rows
-from ffr_eval.metrics.protocols import Evaluation, Macro, Micro, ProtocolName, evaluate
+from ffr_eval.metrics.metric import MODALITIES, Metric
+from ffr_eval.metrics.named import ALL_FIGURES, FIGURES, HEADLINE, parse_metric
+from ffr_eval.metrics.protocols import Evaluation, Macro, Micro, evaluate, protocol_named
 from ffr_eval.metrics.retrieval import ratio
 from ffr_eval.predictions import OUTCOMES
 
@@ -20,20 +21,39 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ffr_eval.metrics.counts import Counts
+    from ffr_eval.metrics.protocols import Protocol, ProtocolName
     from ffr_eval.predictions import PredictionTable
     from ffr_eval.ragged import IntArray
-
-HEADLINE = "micro.joint.f1"
-"""The metric that ranks use unless another is named."""
+    from ffr_eval.statistics import Interval
+    from ffr_eval.uncertainty import Resampling
 
 
 @dataclass(frozen=True, slots=True)
 class GroupScores:
-    """Figures of one group of samples."""
+    """Figures of one group of samples.
+
+    Attributes:
+        metrics: The metrics asked for, by the name they were asked for by; ``None`` where
+            undefined.
+        ci95: 95% intervals by the name of the metric, if they were asked for; ``None`` where there
+            is none.
+    """
 
     n_samples: int
     micro: Micro
     macro: Macro
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    ci95: Mapping[str, Interval | None] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries; values unrounded."""
+        return {
+            "n_samples": self.n_samples,
+            "micro": asdict(self.micro),
+            "macro": asdict(self.macro),
+            "metrics": dict(self.metrics),
+            "ci95": {name: plain_interval(found) for name, found in self.ci95.items()},
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +74,17 @@ class Scores:
     """All figures of one set of predictions under one protocol.
 
     Attributes:
-        protocol: ``official`` or ``strict``.
+        protocol: Name and version, such as ``strict-1``.
         n_samples: How many samples count.
         n_scored: How many have a usable answer (outcome ok or empty).
         outcomes: How many ended how, ``missing`` among them.
         micro, macro: Over all samples.
+        metrics: The metrics asked for, by the name they were asked for by; ``None`` where
+            undefined.
+        ci95: 95% intervals by the name of the metric, if they were asked for: of all micro and
+            macro figures, and of the metrics; ``None`` where there is none.
+        resampling: How they were computed; ``None`` without them.
+        n_dialogues: How many dialogues the samples are on.
         answered: The same over the samples with a usable answer only.
         rates: Per modality, the rates of invented and repeated ids.
         groups: Grouping, then group, to figures.
@@ -68,12 +94,16 @@ class Scores:
         evaluation: Per-sample counts and figures.
     """
 
-    protocol: ProtocolName
+    protocol: str
     n_samples: int
     n_scored: int
     outcomes: Mapping[str, int]
     micro: Micro
     macro: Macro
+    metrics: Mapping[str, float | None]
+    ci95: Mapping[str, Interval | None]
+    resampling: Resampling | None
+    n_dialogues: int
     answered: GroupScores
     rates: Mapping[str, Rates]
     groups: Mapping[str, Mapping[str, GroupScores]]
@@ -82,36 +112,38 @@ class Scores:
     table: PredictionTable = field(repr=False)
     evaluation: Evaluation = field(repr=False)
 
-    def metric(self, name: str) -> float | None:
-        """A figure by name, ``micro|macro.utterance|image|joint.precision|recall|f1|mcc``.
+    def metric(self, metric: str | Metric) -> float | None:
+        """A metric, by name or as a value; ``None`` where it is undefined.
 
         Raises:
-            InputError: If there is no such metric.
+            InputError: If there is none of this name.
         """
-        average, modality, figure = parse_metric(name)
-        found = getattr(getattr(self, average), modality)
-        value: float | None = None if found is None else getattr(found, figure)
-        return value
+        if not isinstance(metric, Metric):
+            metric = parse_metric(metric)
+        return metric.of(self.evaluation)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries, as ``ffr score --json`` writes them; values unrounded."""
-        result: dict[str, Any] = {
+        return {
             "protocol": self.protocol,
             "n_samples": self.n_samples,
             "n_scored": self.n_scored,
+            "n_dialogues": self.n_dialogues,
             "outcomes": dict(self.outcomes),
             "micro": asdict(self.micro),
             "macro": asdict(self.macro),
-            "answered": asdict(self.answered),
+            "metrics": dict(self.metrics),
+            "ci95": {name: plain_interval(found) for name, found in self.ci95.items()},
+            "resampling": None if self.resampling is None else asdict(self.resampling),
+            "answered": self.answered.to_dict(),
             "rates": {modality: asdict(rates) for modality, rates in self.rates.items()},
             "left_out": self.left_out,
             "notes": list(self.notes),
+            "groups": {
+                by: {name: scores.to_dict() for name, scores in groups.items()}
+                for by, groups in self.groups.items()
+            },
         }
-        result["groups"] = {
-            by: {name: asdict(scores) for name, scores in groups.items()}
-            for by, groups in self.groups.items()
-        }
-        return result
 
     def to_frame(self) -> pd.DataFrame:
         """One row a sample: ids, outcome, counts and figures, NaN where a sample does not count.
@@ -142,53 +174,86 @@ class Scores:
         return pd.DataFrame(columns).set_index("sample_id")
 
 
-AVERAGES = ("micro", "macro")
-MODALITIES = ("utterance", "image", "joint")
-FIGURES = ("precision", "recall", "f1", "mcc")
+ALSO: Final = (
+    "exact",
+    "jaccard",
+    "cardinality_ratio",
+    "over_retrieval",
+    "under_retrieval",
+    "abstention_precision",
+    "abstention_recall",
+    "adjusted_f1",
+)
+"""Metrics that are reported where none are asked for."""
 
 
-def parse_metric(name: str) -> tuple[str, str, str]:
-    """The three parts of a metric's name.
+def named_metrics(names: Sequence[str]) -> dict[str, Metric]:
+    """Metrics by the names given.
 
     Raises:
-        InputError: If there is no such metric; suggests the nearest.
+        InputError: If one is unknown.
     """
-    parts = name.split(".")
-    known = [f"{a}.{m}.{f}" for a in AVERAGES for m in MODALITIES for f in FIGURES]
-    if len(parts) != 3 or name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        remedy = hint + "a metric is " + ".".join(map("|".join, (AVERAGES, MODALITIES, FIGURES)))
-        raise InputError(f"unknown metric {name!r}", field="metric", remedy=remedy)
-    return parts[0], parts[1], parts[2]
+    return {name: parse_metric(name) for name in names}
+
+
+def plain_interval(interval: Interval | None) -> list[float] | None:
+    """An interval as it stands in JSON."""
+    return None if interval is None else [interval.lo, interval.hi]
 
 
 def score_table(
-    table: PredictionTable, protocol: ProtocolName, group_by: Sequence[str] = ()
+    table: PredictionTable,
+    protocol: Protocol | ProtocolName,
+    group_by: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    resampling: Resampling | None = None,
 ) -> Scores:
     """Score a prediction table; everything that reports figures goes through here.
 
+    Args:
+        table: Coded for the same protocol.
+        protocol: The protocol or its name.
+        group_by: Groupings, as :func:`ffr_eval.metrics.groups.group_rows` takes them.
+        metrics: Names of more metrics.
+        resampling: How 95% intervals are computed; without it there are none. All micro and macro
+            figures get one, and the metrics; in groups the headline and the metrics.
+
     Raises:
-        InputError: If a grouping is unknown.
+        InputError: If a grouping, a metric or the protocol is unknown.
     """
+    if isinstance(protocol, str):
+        protocol = protocol_named(protocol)
     evaluation = evaluate(table, protocol)
-    everyone = np.arange(len(table), dtype=np.int64)
-    outcomes = table.outcome_counts()
+    wanted = named_metrics(metrics)
+    terms = {name: (metric, metric.terms(evaluation)) for name, metric in wanted.items()}
+    groups = {by: group_rows(table, by) for by in group_by}
+
+    def scores_of(rows: IntArray, sure: Sequence[str]) -> GroupScores:
+        values = {name: metric.of_terms(found[rows]) for name, (metric, found) in terms.items()}
+        ci95 = _intervals(evaluation, {**named_metrics(sure), **wanted}, rows, resampling)
+        micro, macro = evaluation.micro(rows), evaluation.macro(rows)
+        return GroupScores(len(rows), micro, macro, values, ci95)
+
+    everyone = scores_of(np.arange(len(table), dtype=np.int64), ALL_FIGURES)
     return Scores(
-        protocol=protocol,
+        protocol=protocol.name,
         n_samples=len(table),
         n_scored=int(table.answered.sum()),
-        outcomes=outcomes,
-        micro=evaluation.micro(everyone),
-        macro=evaluation.macro(everyone),
-        answered=_group(evaluation, np.flatnonzero(table.answered)),
+        outcomes=table.outcome_counts(),
+        micro=everyone.micro,
+        macro=everyone.macro,
+        metrics=everyone.metrics,
+        ci95=everyone.ci95,
+        resampling=resampling,
+        n_dialogues=len(set(table.dialogue_id)),
+        answered=scores_of(np.flatnonzero(table.answered), (HEADLINE,)),
         rates={
             "utterance": _rates(evaluation.utterance_counts),
             "image": _rates(evaluation.image_counts),
         },
         groups={
-            by: {name: _group(evaluation, rows) for name, rows in group_rows(table, by).items()}
-            for by in group_by
+            by: {name: scores_of(rows, (HEADLINE,)) for name, rows in found.items()}
+            for by, found in groups.items()
         },
         left_out=table.left_out,
         notes=table.notes,
@@ -197,8 +262,17 @@ def score_table(
     )
 
 
-def _group(evaluation: Evaluation, rows: IntArray) -> GroupScores:
-    return GroupScores(len(rows), evaluation.micro(rows), evaluation.macro(rows))
+def _intervals(
+    evaluation: Evaluation,
+    metrics: Mapping[str, Metric],
+    rows: IntArray,
+    resampling: Resampling | None,
+) -> Mapping[str, Interval | None]:
+    if resampling is None:
+        return {}
+    from ffr_eval.uncertainty import intervals
+
+    return intervals(evaluation, metrics, rows, resampling)
 
 
 def _rates(counts: Counts) -> Rates:

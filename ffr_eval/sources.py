@@ -17,6 +17,7 @@ from ffr_eval.benchmark.tables import Benchmark
 from ffr_eval.errors import InputError
 from ffr_eval.inference_file import read_inference
 from ffr_eval.jsonl import Located, decode, is_truncated, problem, read_lines
+from ffr_eval.metrics.protocols import OFFICIAL_1, protocol_named
 from ffr_eval.prediction_file import PredictionRecord, prediction_of, read_predictions
 from ffr_eval.predictions import OUTCOME_CODE
 from ffr_eval.runs import PREDICTIONS, RECORD, read_run
@@ -25,11 +26,13 @@ from ffr_eval.types import Fragment, Outcome, Prediction
 from ffr_eval.windows import merge_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from ffr_eval.answer import ParseMode
-    from ffr_eval.metrics.protocols import ProtocolName
+    from ffr_eval.inference_columns import InferenceColumns
+    from ffr_eval.metrics.protocols import Protocol, ProtocolName
     from ffr_eval.predictions import PredictionTable
+    from ffr_eval.runs import RunRecord
 
 SourceKind: TypeAlias = Literal["run", "predictions", "inference"]
 PredictionsLike: TypeAlias = (
@@ -50,6 +53,7 @@ class Request:
         parse: How responses are read under ``strict``; ``lenient`` by default.
         merge_windows: Merge the windows of split dialogues (inference files only).
         workers: Processes for large inference files.
+        keep_predictions: Keep what was predicted beside the table (not for inference files).
         progress: Called with the part that is done, 0 to 1.
     """
 
@@ -59,6 +63,7 @@ class Request:
     parse: Literal["strict", "lenient"] | None = None
     merge_windows: bool = False
     workers: int = 1
+    keep_predictions: bool = False
     progress: Callable[[float], None] | None = None
 
 
@@ -71,14 +76,18 @@ class Source:
         model: The model, where it is known.
         benchmark: The benchmark; ``None`` for inference files, which carry their own gold.
         split: The split that is scored; ``None`` for all samples.
+        run: What ``run.json`` says, of a run folder.
+        predictions: By sample id, if they were to be kept; those of other splits among them.
     """
 
     table: PredictionTable
-    protocol: ProtocolName
+    protocol: Protocol
     name: str
     model: str | None = None
     benchmark: Benchmark | None = None
     split: str | None = None
+    run: RunRecord | None = None
+    predictions: Mapping[str, Prediction] | None = None
 
 
 def load_source(predictions: PredictionsLike, request: Request) -> Source:
@@ -97,6 +106,47 @@ def load_source(predictions: PredictionsLike, request: Request) -> Source:
         message = "only ms-swift inference files have windows"
         raise InputError(message, file=path, field="--merge-windows", remedy="leave it out")
     return _from_run(path, request) if kind == "run" else _from_file(path, request)
+
+
+def load_under(path: Path, protocols: Sequence[Protocol], request: Request) -> list[Source]:
+    """Read what is to be scored once, and code it for several protocols.
+
+    Args:
+        path: A run folder, a prediction file, or an inference file.
+        protocols: Also ones of no name; each reads answers as it says.
+        request: Without protocol and parse, and without merging windows.
+
+    Raises:
+        InputError: As :func:`load_source`.
+    """
+    first = load_source(path, replace(request, protocol=OFFICIAL_1.name, keep_predictions=True))
+    tables: dict[tuple[ParseMode, bool, bool], PredictionTable] = {
+        (OFFICIAL_1.parse, OFFICIAL_1.real_ids, OFFICIAL_1.unanswered_counts): first.table
+    }
+    columns: dict[ParseMode, tuple[InferenceColumns, list[str]]] = {}
+
+    def coded(protocol: Protocol) -> PredictionTable:
+        parse = protocol.parse
+        if first.benchmark is not None:
+            rows = first.benchmark.rows(first.split)
+            table = table_of(first.benchmark, first.predictions or {}, protocol, parse, rows)
+            return table.with_notes(*first.table.notes)
+        if parse == OFFICIAL_1.parse and protocol.real_ids:
+            raise ValueError("read so, an inference file keeps only the largest ids")
+        if parse not in columns:
+            columns[parse] = read_inference(
+                path, parse, workers=request.workers, progress=request.progress
+            )
+        found, notes = columns[parse]
+        return table_of_inference(found, protocol).with_notes(*notes)
+
+    sources = []
+    for protocol in protocols:
+        key = protocol.parse, protocol.real_ids, protocol.unanswered_counts
+        if key not in tables:
+            tables[key] = coded(protocol)
+        sources.append(replace(first, table=tables[key], protocol=protocol))
+    return sources
 
 
 def source_kind(path: Path) -> SourceKind:
@@ -185,7 +235,11 @@ def _from_run(path: Path, request: Request) -> Source:
     split = request.split if request.split is not None else run.split
     source = _from_predictions(predictions, benchmark, split, request, file)
     return replace(
-        source, table=source.table.with_notes(*notes), name=path.resolve().name, model=run.model
+        source,
+        table=source.table.with_notes(*notes),
+        name=path.resolve().name,
+        model=run.model,
+        run=run,
     )
 
 
@@ -260,7 +314,14 @@ def _from_predictions(
     found = last_predictions(predictions, benchmark, file)
     table = table_of(benchmark, found, protocol, parse, rows)
     name = file.name if file is not None else "predictions"
-    return Source(table.with_notes(*benchmark.warnings), protocol, name, None, benchmark, split)
+    return Source(
+        table.with_notes(*benchmark.warnings),
+        protocol,
+        name,
+        benchmark=benchmark,
+        split=split,
+        predictions=found if request.keep_predictions else None,
+    )
 
 
 def _slips(source: Source) -> list[str]:
@@ -279,15 +340,13 @@ def _slips(source: Source) -> list[str]:
     return [f"all predictions are of split {only!r}: did you mean --split {only}?"]
 
 
-def _protocol_and_parse(request: Request, default: ProtocolName) -> tuple[ProtocolName, ParseMode]:
-    protocol = request.protocol or default
-    if protocol == "official":
-        if request.parse is not None:
-            message = "protocol official reads answers in its own way"
-            remedy = "leave --parse out, or use --protocol strict"
-            raise InputError(message, field="--parse", remedy=remedy)
-        return protocol, "official"
-    return protocol, request.parse or "lenient"
+def _protocol_and_parse(request: Request, default: ProtocolName) -> tuple[Protocol, ParseMode]:
+    protocol = protocol_named(request.protocol or default)
+    if protocol.fixed_parse and request.parse is not None:
+        message = f"protocol {protocol.family} reads answers in its own way"
+        remedy = "leave --parse out, or use --protocol strict"
+        raise InputError(message, field="--parse", remedy=remedy)
+    return protocol, request.parse or protocol.parse
 
 
 def _benchmark(benchmark: Benchmark | str | Path) -> Benchmark:

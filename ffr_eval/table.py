@@ -10,6 +10,7 @@ from ffr_eval.answer import MAX_DIGITS, parse_answer
 from ffr_eval.coding import Universe
 from ffr_eval.errors import InputError
 from ffr_eval.metrics.protocols import OFFICIAL_ABSENT
+from ffr_eval.places import Places
 from ffr_eval.predictions import OUTCOME_CODE, ModalityColumns, PredictionTable
 from ffr_eval.ragged import Ragged
 from ffr_eval.types import ANSWERED, Outcome
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from ffr_eval.benchmark import Benchmark
     from ffr_eval.inference_columns import InferenceColumns
     from ffr_eval.jsonl import Located
-    from ffr_eval.metrics.protocols import ProtocolName
+    from ffr_eval.metrics.protocols import Protocol
+    from ffr_eval.metrics.retrieval import FloatArray
     from ffr_eval.ragged import IntArray
     from ffr_eval.types import Prediction
 
@@ -65,7 +67,7 @@ def last_predictions(
 def table_of(
     benchmark: Benchmark,
     predictions: Mapping[str, Prediction],
-    protocol: ProtocolName,
+    protocol: Protocol,
     parse: ParseMode,
     rows: IntArray,
 ) -> PredictionTable:
@@ -82,23 +84,36 @@ def table_of(
     dialogue = queries.dialogue[rows]
     sample_ids = [queries.sample_id[row] for row in rows]
     answers = [_answer(predictions.get(sample_id), parse) for sample_id in sample_ids]
-    modalities = (
-        (dialogues.utt_ids, queries.gold_utt_ids, [utt_ids for _, utt_ids, _ in answers]),
-        (dialogues.img_ids, queries.gold_img_ids, [img_ids for _, _, img_ids in answers]),
-    )
-    utterance, image = (
-        _columns(ids, dialogue, gold.take(rows), Ragged.from_lists(predicted), protocol)
-        for ids, gold, predicted in modalities
-    )
+    gold_utts, gold_imgs = queries.gold_utt_ids.take(rows), queries.gold_img_ids.take(rows)
+    utts = Ragged.from_lists([utt_ids for _, utt_ids, _ in answers])
+    imgs = Ragged.from_lists([img_ids for _, _, img_ids in answers])
+    turns = benchmark.turn_index
+    found = [predictions.get(sample_id) for sample_id in sample_ids]
     return PredictionTable(
         sample_id=sample_ids,
         dialogue_id=[dialogues.dialogue_id[row] for row in dialogue],
         outcome=np.array([OUTCOME_CODE[outcome] for outcome, _, _ in answers], dtype=np.int8),
         turns=dialogues.utt_ids.lengths[dialogue],
-        utterance=utterance,
-        image=image,
+        utterance=_columns(dialogues.utt_ids, dialogue, gold_utts, utts, protocol),
+        image=_columns(dialogues.img_ids, dialogue, gold_imgs, imgs, protocol),
         language=[dialogues.language[row] for row in dialogue],
+        meta=[
+            dialogues.meta[place] | queries.meta[row]
+            for place, row in zip(dialogue.tolist(), rows.tolist(), strict=True)
+        ],
+        places=Places(
+            turns.utterances(gold_utts, dialogue),
+            turns.utterances(utts, dialogue),
+            turns.images(gold_imgs, dialogue),
+            turns.images(imgs, dialogue),
+        ),
+        latency_s=_numbers([None if given is None else given.latency_s for given in found]),
+        cost=_numbers([None if given is None else given.cost for given in found]),
     )
+
+
+def _numbers(values: Sequence[float | None]) -> FloatArray:
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def _answer(
@@ -119,10 +134,10 @@ def _answer(
 
 
 def _columns(
-    ids: Ragged, dialogue: IntArray, gold: Ragged, predicted: Ragged, protocol: ProtocolName
+    ids: Ragged, dialogue: IntArray, gold: Ragged, predicted: Ragged, protocol: Protocol
 ) -> ModalityColumns:
     """Code one modality; sample ``i`` belongs to the dialogue in row ``dialogue[i]`` of ``ids``."""
-    if protocol == "official":
+    if not protocol.real_ids:
         return ModalityColumns(gold, predicted, official_universe(ids)[dialogue])
     universe = Universe(ids)
     return ModalityColumns(
@@ -141,13 +156,15 @@ def official_universe(marked: Ragged) -> IntArray:
     return largest + 1
 
 
-def table_of_inference(columns: InferenceColumns, protocol: ProtocolName) -> PredictionTable:
+def table_of_inference(columns: InferenceColumns, protocol: Protocol) -> PredictionTable:
     """The prediction table of an inference file, its universe the ids that its prompts mark.
 
-    Under ``official``, records without a ``response`` key are left out, as the original does.
+    Under ``official``, records without a ``response`` key are left out, as the original does. The
+    records must have been read for this protocol: for ``official`` they may hold of the marked ids
+    only the largest.
     """
     everyone = np.arange(len(columns), dtype=np.int64)
-    rows = np.flatnonzero(columns.has_response) if protocol == "official" else everyone
+    rows = everyone if protocol.unanswered_counts else np.flatnonzero(columns.has_response)
     modalities = (
         (columns.utt_marked, columns.utt_gold, columns.utt_predicted),
         (columns.img_marked, columns.img_gold, columns.img_predicted),

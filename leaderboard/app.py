@@ -52,7 +52,7 @@ def main(root: Path) -> None:
     """Draw the page."""
     st.set_page_config(page_title="FFR board", layout="wide", initial_sidebar_state="auto")
     with st.sidebar:
-        protocol = cast("ProtocolName", choice("Protocol", PROTOCOLS, "protocol", _PROTOCOL_HELP))
+        protocol = choice("Protocol", PROTOCOLS, "protocol", _PROTOCOL_HELP)
     st.title("FFR board", anchor=False)
     st.markdown(
         "Fine-grained fragment retrieval in long multimodal dialogues. Figures of runs are computed"

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import msgspec
 
 from ffr_eval.errors import FfrError, InputError
-from ffr_eval.metrics.groups import GROUPINGS
 from ffr_eval.runs import RunRecord, read_run
 from ffr_eval.scoring import score_table
 from ffr_eval.sources import Request, load_source
@@ -32,6 +31,9 @@ Modality: TypeAlias = Literal["joint", "utterance", "image"]
 Figure: TypeAlias = Literal["f1", "precision", "recall", "mcc"]
 Group: TypeAlias = tuple[str, str]
 """A grouping and one of its groups, such as ``("turns", "long")``."""
+
+GROUPINGS: Final = ("turns", "kind", "language")
+"""What the board can be filtered by."""
 
 ALL_SAMPLES: Final = "all samples"
 FAILURES: Final = ("parse_error", "refusal", "truncated", "context_overflow", "request_error")
@@ -146,7 +148,7 @@ def score_run(
             raise InputError("not an ordinary file", file=irregular, remedy="remove it")
         record = read_run(place.path)
         source = load_source(place.path, Request(benchmark=benchmark, protocol=protocol))
-        scores = score_table(source.table, protocol, tuple(GROUPINGS))
+        scores = score_table(source.table, protocol, GROUPINGS)
     except InputError as error:
         problem = error.problem
         where = f"{problem.field}: " if problem.field else ""

@@ -138,6 +138,7 @@ class BenchmarkBuilder:
         table = DialogueTable(
             dialogue_id=dialogues["dialogue_id"],
             language=dialogues["language"],
+            meta=dialogues["meta"],
             utt_ids=Ragged.from_lists(dialogues["utt_ids"]),
             speaker=dialogues["speaker"],
             text=dialogues["text"],
@@ -185,6 +186,7 @@ class BenchmarkBuilder:
         columns["img_ids"].append([image.img_id for image in record.images])
         columns["dialogue_id"].append(record.dialogue_id)
         columns["language"].append(record.language)
+        columns["meta"].append(record.meta or {})
         columns["speaker"].extend(turn.speaker for turn in record.turns)
         columns["text"].extend(turn.text for turn in record.turns)
         columns["time"].extend(turn.time for turn in record.turns)
@@ -207,7 +209,7 @@ class BenchmarkBuilder:
 
 
 _DIALOGUE_COLUMNS: Final = (
-    *("dialogue_id", "language", "utt_ids", "speaker", "text", "time", "turn_images"),
+    *("dialogue_id", "language", "meta", "utt_ids", "speaker", "text", "time", "turn_images"),
     *("img_ids", "path", "url", "caption"),
 )
 _QUERY_COLUMNS: Final = (

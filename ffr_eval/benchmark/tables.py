@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ffr_eval.errors import InputError
+from ffr_eval.places import TurnIndex
 from ffr_eval.types import Dialogue, Fragment, Image, Kind, Sample, Turn
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class DialogueTable:
     """All dialogues; one row a dialogue, turn or image.
 
     Attributes:
-        dialogue_id, language: One entry a dialogue.
+        dialogue_id, language, meta: One entry a dialogue.
         utt_ids: Ragged, the utterance ids of each dialogue in order.
         speaker, text, time: One entry a turn, over all dialogues (offsets as in ``utt_ids``).
         turn_images: Ragged, the image ids of each turn.
@@ -36,6 +37,7 @@ class DialogueTable:
 
     dialogue_id: Sequence[str]
     language: Sequence[str | None]
+    meta: Sequence[dict[str, Any]]
     utt_ids: Ragged
     speaker: Sequence[str]
     text: Sequence[str]
@@ -135,6 +137,11 @@ class Benchmark:
         return np.array(
             [row for row, name in enumerate(self.queries.split) if name == split], dtype=np.int64
         )
+
+    @cached_property
+    def turn_index(self) -> TurnIndex:
+        """The turn of every id."""
+        return TurnIndex(self.dialogues)
 
     def row_of(self, sample_id: str) -> int | None:
         """The row of a sample, ``None`` if there is no such sample."""

@@ -4,58 +4,81 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
+
+from ffr_eval.cli.options import (
+    benchmark_option,
+    json_option,
+    protocol_option,
+    resampling_options,
+    split_option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ffr_eval.metrics.protocols import ProtocolName
-
+    from ffr_eval.scoring import Scores
+    from ffr_eval.sources import Source
+    from ffr_eval.uncertainty import Method
 
 @click.command(
     epilog="""\b
 Examples:
   ffr score runs/bm25
   ffr score predictions.jsonl --benchmark my-benchmark --split test --group-by turns,kind
+  ffr score runs/bm25 --metrics "exact, f_beta(0.5), tol_f1(1)" --group-by "turns*kind"
   ffr score inference.jsonl --protocol official --json scores.json
 """,
 )
 @click.argument("predictions", metavar="PRED_OR_RUN", type=click.Path(path_type=Path))
-@click.option("--benchmark", metavar="DIR", help="Benchmark folder, or a bundled one by name.")
-@click.option("--split", help="Only this split.  [default: the run's, else all samples]")
-@click.option(
-    "--protocol",
-    type=click.Choice(["official", "strict"]),
-    help="official: as the papers; strict: ours.  [default: official for ms-swift, else strict]",
-)
+@benchmark_option
+@split_option
+@protocol_option("official for ms-swift, else strict")
 @click.option(
     "--parse",
-    type=click.Choice(["strict", "lenient"]),
-    help="How responses are read under strict.  [default: lenient]",
+    type=click.Choice(["strict", "lenient", "both"]),
+    help="How responses are read under strict; both: lenient, with strict beside.  "
+    "[default: lenient]",
 )
 @click.option(
     "--merge-windows", is_flag=True, help="Merge windows NAME_split_K of an ms-swift file."
 )
 @click.option(
-    "--group-by", metavar="NAME,…", default="", help="Also by turns, kind, language (commas)."
+    "--metrics",
+    metavar="NAME,…",
+    default="",
+    help="Report these metrics beside the table; `ffr metrics` lists them.",
 )
 @click.option(
-    "--json",
-    "json_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path, allow_dash=True),
-    help="Also write the figures as JSON, unrounded; - is standard output.",
+    "--group-by",
+    metavar="NAME,…",
+    default="",
+    help="Also by turns or turns(20,50), kind, language, dispersion, position, meta.FIELD, or "
+    "two of them crossed: turns*kind.",
 )
+@click.option(
+    "--ci/--no-ci",
+    default=None,
+    help="95% intervals by resampling dialogues.  [default: up to 2,000 dialogues]",
+)
+@resampling_options
+@json_option("the figures")
 def score(
     predictions: Path,
     benchmark: str | None,
     split: str | None,
     protocol: ProtocolName | None,
-    parse: Literal["strict", "lenient"] | None,
+    parse: Literal["strict", "lenient", "both"] | None,
     merge_windows: bool,
+    metrics: str,
     group_by: str,
+    ci: bool | None,
+    replicates: int,
+    seed: int,
+    interval: Method,
     json_file: Path | None,
 ) -> None:
     """Score predictions: a run folder, a prediction file, or ms-swift inference output.
@@ -64,31 +87,56 @@ def score(
     the raw responses.
     """
     import os
+    from dataclasses import replace
 
     # One thread in this process lets large files be read by forked processes, which start at once.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from ffr_eval.cli.output import write_report
-    from ffr_eval.report.terminal import print_scores
-    from ffr_eval.scoring import score_table
+    from ffr_eval.cli.output import progress, write_report
+    from ffr_eval.metrics.named import split_names
+    from ffr_eval.report.terminal import print_parsing, print_scores
+    from ffr_eval.scoring import ALSO, named_metrics, score_table
     from ffr_eval.sources import Request, load_source
+    from ffr_eval.uncertainty import UNASKED_DIALOGUES, Resampling
 
-    with _progress() as progress:
-        request = Request(
-            benchmark=benchmark,
-            split=split,
-            protocol=protocol,
-            parse=parse,
-            merge_windows=merge_windows,
-            workers=_cpus(),
-            progress=progress,
-        )
-        source = load_source(predictions, request)
-    groupings = [name.strip() for name in group_by.split(",") if name.strip()]
-    scores = score_table(source.table, source.protocol, groupings)
+    resampling = Resampling(replicates, seed, interval)
+    names = tuple(split_names(metrics)) or ALSO
+    named_metrics(names)  # a wrong name is refused before anything is read
+    request = Request(
+        benchmark=benchmark,
+        split=split,
+        protocol=protocol,
+        parse="lenient" if parse == "both" else parse,
+        merge_windows=merge_windows,
+        workers=_cpus(),
+    )
+
+    def scored(request: Request, *, ci: bool | None) -> tuple[Source, Scores]:
+        with _progress() as show:
+            source = load_source(predictions, replace(request, progress=show))
+        groupings = split_names(group_by)
+        few = len(set(source.table.dialogue_id)) <= UNASKED_DIALOGUES
+        with progress("resampling dialogues …"):
+            chosen = resampling if ci or (ci is None and few) else None
+            return source, score_table(source.table, source.protocol, groupings, names, chosen)
+
+    source, scores = scored(request, ci=ci)
+    report = scores.to_dict()
+    both = {}
+    if parse == "both":
+        both = {"strict": scored(replace(request, parse="strict"), ci=False)[1], "lenient": scores}
+        report["parse"] = {name: _figures(found) for name, found in both.items()}
     if str(json_file) != "-":
         print_scores(scores, source)
+        print_parsing(both)
     if json_file is not None:
-        write_report(scores.to_dict(), json_file)
+        write_report(report, json_file)
+
+
+def _figures(scores: Scores) -> dict[str, Any]:
+    """What is said of scores beside others."""
+    names = ("n_samples", "n_scored", "outcomes", "micro", "macro", "rates")
+    figures = scores.to_dict()
+    return {name: figures[name] for name in names}
 
 
 def _cpus() -> int:

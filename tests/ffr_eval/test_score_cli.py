@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import ffr_eval
 from ffr_eval.markup import answer_text
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def test_json_has_the_promised_keys_and_known_figures(
 ) -> None:
     options = ("--benchmark", lengths, "--split", "test", "--group-by", "turns,kind")
     scores = cli("score", answers, *options, "--json", "-").json
-    assert scores["protocol"] == "strict"
+    assert scores["protocol"] == "strict-1"
     assert (scores["n_samples"], scores["n_scored"]) == (4, 3)
     assert list(scores["outcomes"]) == OUTCOMES
     assert {name: n for name, n in scores["outcomes"].items() if n} == {
@@ -81,7 +82,7 @@ def test_json_has_the_promised_keys_and_known_figures(
     }
     assert list(kinds) == ["multimodal", "utterance", "image", "negative"]
     for group in (*turns.values(), *kinds.values()):
-        assert set(group) == {"n_samples", "micro", "macro"}
+        assert set(group) == {"n_samples", "micro", "macro", "metrics", "ci95"}
         check_figures(group)
 
 
@@ -120,7 +121,7 @@ def test_json_goes_where_a_link_leads_and_leaves_devices_alone(
     assert link.is_symlink()
     assert json.loads(target.read_text())["n_samples"] == 5
     shown = ffr("score", answers, "--benchmark", lengths, "--json", "/dev/stdout").out
-    assert '"protocol": "strict"' in shown
+    assert '"protocol": "strict-1"' in shown
     assert "micro.joint.f1" in shown
     assert Path("/dev/stdout").is_symlink()
 
@@ -268,7 +269,7 @@ def test_a_run_names_its_own_benchmark_and_split(cli: Any, lengths: Path, tmp_pa
     other = cli("score", run, "--split", "dev", "--json", "-").json
     assert (other["n_samples"], other["outcomes"]["missing"]) == (1, 1)
     official = cli("score", run, "--protocol", "official", "--json", "-").json
-    assert official["protocol"] == "official"
+    assert official["protocol"] == "official-1"
     assert official["micro"]["image"]["tn"] == 2 + 2 + 21 + 1 - 2  # b has 21 phantom images
 
 
@@ -287,3 +288,72 @@ def test_the_table_prints_in_an_encoding_without_bars(
     result = ffr("score", answers, "--benchmark", lengths, PYTHONIOENCODING="ascii")
     assert result.code == 0, result.err
     assert "micro.joint.f1" in result.out
+
+
+# Metrics, groups, parsing ------------------------------------------------------------------------
+
+
+def test_metrics_by_name_stand_in_the_table_and_in_the_json(
+    cli: Any, answers: Path, lengths: Path
+) -> None:
+    names = ["micro.joint.f1", "micro.utterance.mcc", "exact", "f_beta(0.5)", "tol_f1(1)"]
+    command = ("score", answers, "--benchmark", lengths, "--split", "test")
+    command = (*command, "--metrics", ", ".join(names), "--group-by", "kind*turns")
+    scores = cli(*command, "--json", "-").json
+    assert list(scores["metrics"]) == names
+    assert scores["metrics"]["micro.joint.f1"] == scores["micro"]["joint"]["f1"]
+    assert scores["metrics"]["micro.utterance.mcc"] == scores["micro"]["utterance"]["mcc"]
+    for group in scores["groups"]["kind*turns"].values():
+        assert list(group["metrics"]) == names
+    shown = cli(*command).out
+    for name in names:
+        assert f"{name}  " in shown
+    assert "multimodal*" in shown
+
+
+def test_a_wrong_metric_is_refused_before_anything_is_read(cli: Any, tmp_path: Path) -> None:
+    for metrics, message in {
+        "f2": "unknown metric 'f2'",
+        "exact(1)": "exact takes no parameters",
+        "f_beta": "f_beta takes beta (weight of recall): f_beta(beta)",
+        "f_beta(0)": "beta must be a number above 0",
+        "tol_f1(1.5)": "k must be a whole number of at least 0",
+        "tol_f1(-1)": "k must be a whole number of at least 0",
+        "outcome_rate(good)": "unknown outcome 'good'",
+        "micro.exact": "exact has no average 'micro'",
+        "image.tol_f1(1)": "tol_f1 has no modality 'image'",
+        "micro.joint.f2": "did you mean 'micro.joint.f1'",
+    }.items():
+        told = cli.refused("score", tmp_path / "nowhere", "--metrics", metrics)
+        assert message in told, metrics
+
+
+def test_both_ways_of_reading_side_by_side(
+    cli: Any, lengths: Path, jsonl: Callable[..., Path]
+) -> None:
+    texts = ["Here: <|utt_ids_start|>[0]<|utt_ids_end|>;<|img_ids_start|>[]<|img_ids_end|> bye"]
+    file = jsonl([{"sample_id": "a#0", "outcome": "ok", "response": text} for text in texts])
+    command = ("score", file, "--benchmark", lengths, "--parse", "both")
+    scores = cli(*command, "--json", "-").json
+    assert scores["parse"]["strict"]["outcomes"]["parse_error"] == 1
+    assert scores["parse"]["lenient"]["outcomes"]["parse_error"] == 0
+    assert scores["parse"]["lenient"]["micro"] == scores["micro"]
+    alone = cli("score", file, "--benchmark", lengths, "--parse", "strict", "--json", "-").json
+    assert scores["parse"]["strict"]["micro"] == alone["micro"]
+    assert "responses read" in cli(*command).out
+    assert "parse" not in alone
+
+
+def test_versions_of_protocols(cli: Any, answers: Path, lengths: Path) -> None:
+    command = ("score", answers, "--benchmark", lengths, "--json", "-")
+    assert cli(*command, "--protocol", "strict-1").json == cli(*command).json
+    assert "strict-1" in cli.refused(*command, "--protocol", "strict-2")
+    with pytest.raises(ffr_eval.FfrError, match=r"unknown protocol 'strict-2'\n.*strict-1"):
+        ffr_eval.score(answers, lengths, protocol="strict-2")
+
+
+def test_the_options_know_all_protocols() -> None:
+    from ffr_eval.cli import options
+    from ffr_eval.metrics import protocols
+
+    assert options.PROTOCOL_NAMES == protocols.PROTOCOL_NAMES

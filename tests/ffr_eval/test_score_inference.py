@@ -26,11 +26,11 @@ def test_the_default_protocol_is_official(
 ) -> None:
     file = jsonl([inference(answer_text([2, 9], [])), inference(None), inference("prose")])
     official = cli("score", file, "--json", "-").json
-    assert official["protocol"] == "official"
+    assert official["protocol"] == "official-1"
     assert official["micro"]["utterance"]["fp"] == 1
     assert official["micro"]["image"]["tn"] == 3 * 21  # nobody marked an image
     strict = cli("score", file, "--protocol", "strict", "--json", "-").json
-    assert strict["protocol"] == "strict"
+    assert strict["protocol"] == "strict-1"
     assert strict["micro"]["image"] is None
     assert strict["outcomes"]["missing"] == 1
     assert strict["outcomes"]["parse_error"] == 1

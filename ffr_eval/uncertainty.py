@@ -1,0 +1,104 @@
+"""95% intervals of metrics: a cluster bootstrap over dialogues, for any metric and any group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from ffr_eval.errors import InputError
+from ffr_eval.statistics import (
+    Clusters,
+    Interval,
+    bca_interval,
+    bootstrap,
+    jackknife,
+    percentile_interval,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ffr_eval.metrics.metric import Metric, Terms
+    from ffr_eval.metrics.protocols import Evaluation
+    from ffr_eval.metrics.retrieval import FloatArray
+    from ffr_eval.ragged import IntArray
+
+Method: TypeAlias = Literal["percentile", "bca"]
+METHODS: Final[tuple[Method, ...]] = ("percentile", "bca")
+REPLICATES: Final = 10_000
+UNASKED_DIALOGUES: Final = 2_000
+"""Up to so many dialogues intervals are computed without being asked for: in less than a second."""
+
+FEW_DIALOGUES: Final = 50
+"""Below, intervals come out somewhat too narrow (docs/statistics.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resampling:
+    """How uncertainty is computed.
+
+    Attributes:
+        replicates: Bootstrap replicates, or random swaps of a test.
+        seed: Of the random numbers; equal seeds give equal results.
+        method: Of the intervals: ``percentile`` or ``bca``.
+    """
+
+    replicates: int = REPLICATES
+    seed: int = 0
+    method: Method = "percentile"
+
+    def __post_init__(self) -> None:
+        if self.replicates < 1:
+            message = f"{self.replicates} replicates"
+            remedy = f"give at least 1; {REPLICATES} is usual"
+            raise InputError(message, field="--replicates", remedy=remedy)
+        if self.seed < 0:
+            raise InputError("a seed is not negative", field="--seed", remedy="give 0 or more")
+        if self.method not in METHODS:
+            remedy = "known: " + ", ".join(METHODS)
+            raise InputError(f"unknown method {self.method!r}", field="--interval", remedy=remedy)
+
+
+def intervals(
+    evaluation: Evaluation,
+    metrics: Mapping[str, Metric],
+    rows: IntArray | None = None,
+    resampling: Resampling | None = None,
+) -> dict[str, Interval | None]:
+    """The 95% interval of each metric over some samples (all without ``rows``).
+
+    Dialogues that have none of the samples are not drawn.
+
+    Returns:
+        By the names given; ``None`` where a metric is undefined, or where there is but one
+        dialogue.
+    """
+    resampling = resampling or Resampling()
+    dialogue_ids = evaluation.table.dialogue_id
+    if rows is not None:
+        dialogue_ids = [dialogue_ids[row] for row in rows.tolist()]
+    clusters = Clusters.of(dialogue_ids)
+    summed: dict[Terms, FloatArray] = {}
+    for metric in metrics.values():
+        if metric.terms not in summed:
+            terms = metric.terms(evaluation)
+            summed[metric.terms] = clusters.sums(terms if rows is None else terms[rows])
+    parts = [(summed[metric.terms], metric.value) for metric in metrics.values()]
+    replicates = bootstrap(parts, resampling.replicates, resampling.seed)
+    return {
+        name: _interval(sums, metric, replicates[:, place], resampling)
+        for place, ((name, metric), (sums, _)) in enumerate(
+            zip(metrics.items(), parts, strict=True)
+        )
+    }
+
+
+def _interval(
+    sums: FloatArray, metric: Metric, replicates: FloatArray, resampling: Resampling
+) -> Interval | None:
+    value = metric.of_terms(sums)
+    if value is None or len(sums) < 2:
+        return None
+    if resampling.method == "bca":
+        return bca_interval(value, replicates, jackknife(sums, metric.value))
+    return percentile_interval(replicates)
