@@ -1,24 +1,46 @@
-"""Ranking: several sets of predictions on the same samples, by one metric."""
+"""Ranking: several sets of predictions on the same samples, by one metric, beside its floors."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from ffr_eval.errors import InputError
-from ffr_eval.scoring import HEADLINE, parse_metric, score_table
+from ffr_eval.floors import Floor, floors
+from ffr_eval.metrics.named import HEADLINE, parse_metric
+from ffr_eval.metrics.protocols import protocol_named
+from ffr_eval.same_samples import require_same_samples, short_names
+from ffr_eval.scoring import plain_interval, score_table
 from ffr_eval.sources import Request, Source, load_source
+from ffr_eval.statistics.values import ROUNDING
+from ffr_eval.threshold_sweep import oracle_value
+from ffr_eval.uncertainty import Resampling, intervals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from ffr_eval.metrics.metric import Better, Metric
     from ffr_eval.metrics.protocols import ProtocolName
+    from ffr_eval.statistics import Interval
+
+ADJUSTED: Final = "micro.joint.adjusted_f1"
+"""What stands beside the metric in every ranking: the headline corrected for chance."""
+
+_MUCH_UNDEFINED: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class RankRow:
-    """One line of a ranking; equal values share a rank, undefined ones come last."""
+    """One line of a ranking; equal values share a rank, undefined ones come last.
+
+    Attributes:
+        value: The metric; ``None`` where it is undefined.
+        ci95: Its 95% interval; ``None`` where there is none.
+        adjusted_f1: The micro joint F1, corrected for chance.
+        oracle_threshold: The metric with the best threshold for each modality, of runs that keep
+            their scores.
+    """
 
     rank: int
     run: str
@@ -27,26 +49,50 @@ class RankRow:
     n_samples: int
     n_scored: int
     outcomes: Mapping[str, int]
+    ci95: Interval | None
+    adjusted_f1: float | None
+    oracle_threshold: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries; values unrounded."""
+        return {**asdict(self), "ci95": plain_interval(self.ci95)}
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """A ranking on one benchmark and split."""
+    """A ranking on one benchmark and split.
+
+    Attributes:
+        better: Which values of the metric are better.
+        n_dialogues: How many dialogues the samples are on.
+        floors: What predictions without a model are worth; they have no rank.
+        notes: Sentences that a reader of the ranking should know.
+    """
 
     metric: str
-    protocol: ProtocolName
+    better: Better
+    protocol: str
     benchmark: str
     hash: str
     split: str | None
     rows: tuple[RankRow, ...]
+    floors: tuple[Floor, ...]
+    n_dialogues: int
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries, as ``ffr rank --json`` writes them; values unrounded."""
-        record = asdict(self)
-        record["rows"] = [asdict(row) for row in self.rows]
-        record["notes"] = list(self.notes)
-        return record
+        return {
+            "metric": self.metric,
+            "protocol": self.protocol,
+            "benchmark": self.benchmark,
+            "hash": self.hash,
+            "split": self.split,
+            "rows": [row.to_dict() for row in self.rows],
+            "floors": [{"name": floor.name, "value": floor.value} for floor in self.floors],
+            "n_dialogues": self.n_dialogues,
+            "notes": list(self.notes),
+        }
 
 
 def rank_runs(
@@ -56,73 +102,129 @@ def rank_runs(
     split: str | None = None,
     metric: str = HEADLINE,
     protocol: ProtocolName = "strict",
+    resampling: Resampling | None = None,
+    seed: int = 0,
 ) -> Ranking:
     """Rank run folders or prediction files by a metric.
 
+    Args:
+        runs: Run folders or prediction files.
+        benchmark: By default the one that a run folder names.
+        split: By default that of the runs.
+        metric: Its name.
+        protocol: The protocol or a version of it.
+        resampling: How 95% intervals are computed; without it there are none.
+        seed: Of the floors that are drawn at random.
+
     Raises:
-        InputError: If there are none, the metric is unknown, or they are not all of one benchmark
-            and split.
+        InputError: If there are none, the metric is unknown or nothing to rank by, or they are not
+            all of one benchmark and split.
     """
-    parse_metric(metric)
+    wanted = _rankable(metric)
+    protocol_named(protocol)
     if not runs:
         raise InputError("nothing to rank", field="RUNS", remedy="give run folders")
-    sources = [
-        load_source(run, Request(benchmark=benchmark, split=split, protocol=protocol))
-        for run in runs
-    ]
+    request = Request(benchmark=benchmark, split=split, protocol=protocol, keep_predictions=True)
+    sources: list[Source] = []
+    found: list[tuple[RankRow, list[str]]] = []
+    for run in runs:
+        source = load_source(run, request)
+        sources.append(replace(source, predictions=None))  # of one run at a time: they may be large
+        require_same_samples(runs[0], sources[0], run, source)
+        found.append(_row(source, wanted, resampling))
+    names = short_names(runs, sources)
+    rows = [replace(row, run=name) for name, (row, _) in zip(names, found, strict=True)]
+    ranked = _ranked(rows, wanted.better)
+    notes_of = {name: notes for name, (_, notes) in zip(names, found, strict=True)}
     reference = sources[0]
-    for run, source in zip(runs, sources, strict=True):
-        _require_same(runs[0], reference, run, source)
-    scored = [score_table(source.table, protocol) for source in sources]
-    values = [scores.metric(metric) for scores in scored]
-    order = sorted(range(len(values)), key=lambda place: _sort_key(values[place]))
-    names = _names(runs, sources)
-    rows = tuple(
-        RankRow(
-            rank=1 + sum(_sort_key(value) < _sort_key(values[place]) for value in values),
-            run=names[place],
-            model=sources[place].model or "",
-            value=values[place],
-            n_samples=scored[place].n_samples,
-            n_scored=scored[place].n_scored,
-            outcomes=scored[place].outcomes,
-        )
-        for place in order
-    )
-    notes = tuple(f"{names[place]}: {note}" for place in order for note in scored[place].notes)
-    found = reference.benchmark
+    n_dialogues = len(set(reference.table.dialogue_id))
     return Ranking(
-        metric=metric,
-        protocol=protocol,
-        benchmark=found.name if found is not None else "",
-        hash=found.content_hash if found is not None else "",
+        metric=wanted.name,
+        better=wanted.better,
+        protocol=reference.protocol.name,
+        benchmark=reference.benchmark.name if reference.benchmark is not None else "",
+        hash=reference.benchmark.content_hash if reference.benchmark is not None else "",
         split=reference.split,
-        rows=rows,
-        notes=notes,
+        rows=ranked,
+        floors=floors(reference.table, reference.protocol, wanted, seed, reference.benchmark),
+        n_dialogues=n_dialogues,
+        notes=(
+            *(f"{row.run}: {note}" for row in ranked for note in notes_of[row.run]),
+            *_general_notes(rows, wanted, resampling, n_dialogues),
+        ),
     )
 
 
-def _sort_key(value: float | None) -> tuple[bool, float]:
-    return value is None, -(value or 0.0)
+def sort_key(value: float | None, better: Better) -> tuple[bool, float]:
+    """Sorts values from best to worst, undefined ones last."""
+    value_or_0 = value or 0.0
+    return value is None, value_or_0 if better == "lower" else -value_or_0
 
 
-def _names(runs: Sequence[Path], sources: Sequence[Source]) -> list[str]:
-    """Short names, or whole paths where short ones would be the same."""
-    short = [source.name for source in sources]
-    return short if len(set(short)) == len(short) else [str(run) for run in runs]
+def _rankable(name: str) -> Metric:
+    metric = parse_metric(name)
+    if metric.better == "none":
+        message = f"{metric.name} cannot rank: neither higher nor lower values are better"
+        remedy = f"`ffr score` reports it; rank by another metric, such as {HEADLINE}"
+        raise InputError(message, field="--metric", remedy=remedy)
+    return metric
 
 
-def _require_same(first: Path, reference: Source, other: Path, source: Source) -> None:
-    if reference.benchmark is None or source.benchmark is None:
-        remedy = "rank run folders or prediction files; `ffr score` scores inference files"
-        raise InputError("an inference file cannot be ranked", file=other, remedy=remedy)
-    pairs = (
-        ("benchmark", reference.benchmark.name, source.benchmark.name),
-        ("hash", reference.benchmark.content_hash, source.benchmark.content_hash),
-        ("split", reference.split, source.split),
+def _row(
+    source: Source, metric: Metric, resampling: Resampling | None
+) -> tuple[RankRow, list[str]]:
+    """The line of a run, without rank and name, and what is to be said of it."""
+    scores = score_table(source.table, source.protocol)
+    notes = list(scores.notes)
+    try:
+        oracle = oracle_value(source, metric)
+    except InputError as error:
+        oracle = None
+        notes.append(f"no oracle threshold: {error.problem.field}: {error.problem.message}")
+    interval = None
+    if resampling is not None:
+        interval = intervals(scores.evaluation, {"": metric}, resampling=resampling)[""]
+    if interval is not None and interval.undefined > _MUCH_UNDEFINED:
+        notes.append(
+            f"{metric.name} is undefined in {interval.undefined:.0%} of the resamples; its interval"
+            " is of the others"
+        )
+    row = RankRow(
+        rank=0,
+        run="",
+        model=source.model or "",
+        value=scores.metric(metric),
+        n_samples=scores.n_samples,
+        n_scored=scores.n_scored,
+        outcomes=scores.outcomes,
+        ci95=interval,
+        adjusted_f1=scores.metric(ADJUSTED),
+        oracle_threshold=oracle,
     )
-    for field, a, b in pairs:
-        if a != b:
-            message = f"{first} is of {field} {a or '(all)'}, this is of {field} {b or '(all)'}"
-            remedy = "rank runs of one benchmark and split (--split picks one)"
-            raise InputError(message, file=other, field=field, remedy=remedy)
+    return row, notes
+
+
+def _general_notes(
+    rows: Sequence[RankRow], metric: Metric, resampling: Resampling | None, n_dialogues: int
+) -> list[str]:
+    if all(row.value is None for row in rows):
+        return [f"{metric.name} is undefined for all runs: these samples have nothing it counts"]
+    if resampling is not None and n_dialogues < 2:
+        return ["no intervals: with one dialogue nothing is known of how dialogues differ"]
+    return []
+
+
+def _ranked(rows: Sequence[RankRow], better: Better) -> tuple[RankRow, ...]:
+    """The rows from best to worst, with ranks; values equal up to rounding share one."""
+    ordered = sorted(rows, key=lambda row: sort_key(row.value, better))
+    ranked: list[RankRow] = []
+    for place, row in enumerate(ordered, 1):
+        shared = bool(ranked) and _equal(ranked[-1].value, row.value)
+        ranked.append(replace(row, rank=ranked[-1].rank if shared else place))
+    return tuple(ranked)
+
+
+def _equal(a: float | None, b: float | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return abs(a - b) <= ROUNDING * max(abs(a), abs(b))
