@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import import_time, importing, inference, kernel
+from benchmarks import bootstrap, comparing, import_time, importing, inference, kernel
 from benchmarks.measure import table
 
 BENCHMARKS = {
@@ -12,6 +12,8 @@ BENCHMARKS = {
     "kernel": kernel.run,
     "inference": inference.run,
     "importing": importing.run,
+    "bootstrap": bootstrap.run,
+    "comparing": comparing.run,
 }
 
 
