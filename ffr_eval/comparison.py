@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ffr_eval.comparison_notes import undefined_notes, unusual_notes
 from ffr_eval.disagreement import Disagreements, disagreements
 from ffr_eval.errors import InputError
 from ffr_eval.metrics.metric import Metric
@@ -37,23 +38,14 @@ from ffr_eval.statistics.values import ROUNDING
 from ffr_eval.uncertainty import Resampling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from ffr_eval.metrics.protocols import Evaluation, ProtocolName
     from ffr_eval.metrics.retrieval import FloatArray
-    from ffr_eval.ragged import IntArray
 
 ALPHA: Final = 0.05
 """Family-wise: the probability of calling any difference significant where there is none."""
-
-RARE: Final = 0.01
-"""A larger share of resamples in which the metric is undefined is noted."""
-
-_ONE_DIALOGUE: Final = (
-    "one dialogue: nothing can be said about how sure the figures are, as dialogues are what is"
-    " drawn; no intervals, no p-values"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +180,7 @@ def compare_evaluations(
     alpha: float = ALPHA,
     sample_ids: Sequence[str] | None = None,
     query_of: Callable[[str], str | None] | None = None,
+    ceilings: Collection[str] = (),
 ) -> Comparison:
     """Compare runs that are loaded and counted.
 
@@ -199,6 +192,8 @@ def compare_evaluations(
         alpha: The family-wise level of the tests.
         sample_ids: Only these samples; by default all.
         query_of: The query of a sample id, for the samples on which two runs disagree.
+        ceilings: Names of runs that know the gold: where others can be shown, how these disagree
+            is not.
 
     Raises:
         InputError: If there are fewer than two, two have one name, they are not on the same
@@ -218,7 +213,7 @@ def compare_evaluations(
     )
     found = _Figures.of(sums, metric, resampling, alpha)
     pairs, ranks = found.pairs(names), found.ranks(names)
-    shown = _to_show(names, ranks)
+    shown = _to_show(names, ranks, ceilings)
     return Comparison(
         metric=metric.name,
         runs=tuple(names),
@@ -240,8 +235,8 @@ def compare_evaluations(
         resampling=resampling,
         alpha=alpha,
         notes=(
-            *_undefined(names, metric, evaluations, rows, sums),
-            *_unusual(pairs, ranks, clusters.count, resampling, alpha),
+            *undefined_notes(names, metric, evaluations, rows, sums),
+            *unusual_notes(pairs, ranks, clusters.count, resampling, alpha),
         ),
     )
 
@@ -288,6 +283,7 @@ def compare_runs(
         alpha=alpha,
         sample_ids=sample_ids,
         query_of=loaded.query_of,
+        ceilings=loaded.ceilings,
     )
     return replace(
         found,
@@ -323,14 +319,18 @@ def plain(interval: Interval | None) -> list[float] | None:
     return None if interval is None else [interval.lo, interval.hi]
 
 
-def _to_show(names: Sequence[str], ranks: Sequence[RankedRun]) -> tuple[int, int] | None:
+def _to_show(
+    names: Sequence[str], ranks: Sequence[RankedRun], ceilings: Collection[str]
+) -> tuple[int, int] | None:
     """The two runs whose disagreements are shown: the only two as given, or the best two."""
     ranked = [run.model for run in ranks if run.value is not None]
     if len(ranked) < 2:
         return None
     if len(names) == 2:
         return 0, 1
-    return names.index(ranked[0]), names.index(ranked[1])
+    honest = [name for name in ranked if name not in ceilings]
+    first, second, *_ = honest if len(honest) > 1 else ranked
+    return names.index(first), names.index(second)
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,84 +443,3 @@ def _difference(a: Any, b: Any) -> FloatArray:
 
 def _or_none(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
-
-
-def _undefined(
-    names: Sequence[str],
-    metric: Metric,
-    evaluations: Sequence[Evaluation],
-    rows: Sequence[IntArray],
-    sums: FloatArray,
-) -> list[str]:
-    """Why the metric is undefined, where it is."""
-    modality = next((m for m in ("utterance", "image") if f".{m}." in metric.name), "")
-    modalities = (modality,) if modality else ("utterance", "image")
-    notes: dict[str, list[str]] = {}
-    for name, evaluation, chosen, of_run in zip(names, evaluations, rows, sums, strict=True):
-        if metric.of_terms(of_run) is not None:
-            continue
-        columns = [evaluation.columns(each) for each in modalities]
-        ids = sum(
-            int(part.lengths[chosen].sum())
-            for column in columns
-            for part in (column.gold, column.predicted)
-        )
-        which = f"{modality} ids" if modality else "ids"
-        why = "no sample counts" if ids else f"no {which} in the gold or its predictions"
-        notes.setdefault(why, []).append(name)
-    return [
-        f"{metric.name} is undefined, and nothing compared with it, for {_listed(affected)}: {why}"
-        for why, affected in notes.items()
-    ]
-
-
-def _unusual(
-    pairs: Sequence[Pair],
-    ranks: Sequence[RankedRun],
-    n_dialogues: int,
-    resampling: Resampling,
-    alpha: float,
-) -> list[str]:
-    """What a reader would stumble over in intervals and p-values."""
-    if n_dialogues < 2:
-        return [_ONE_DIALOGUE]
-    tested = sum(pair.p is not None for pair in pairs)
-    notes = _too_few(tested, n_dialogues, resampling, alpha)
-    points = [pair for pair in pairs if pair.ci95 and pair.ci95.hi - pair.ci95.lo <= ROUNDING]
-    if equal := [f"{pair.a} and {pair.b}" for pair in points if pair.delta == 0]:
-        notes.append(f"no difference, in whatever dialogues: {_listed(equal)}")
-    if constant := [f"{pair.a} and {pair.b}" for pair in points if pair.delta != 0]:
-        notes.append(
-            "the difference is the same in every resample of dialogues, so its interval is a"
-            f" point: {_listed(constant)}"
-        )
-    intervals = [(run.model, run.ci95) for run in ranks]
-    intervals += [(f"{pair.a} and {pair.b}", pair.ci95) for pair in pairs]
-    rare = {name: found.undefined for name, found in intervals if found and found.undefined > RARE}
-    if rare:
-        notes.append(
-            f"undefined in up to {max(rare.values()):.1%} of the resamples of dialogues, which the"
-            f" intervals leave out: {_listed(rare)}"
-        )
-    return notes
-
-
-def _too_few(pairs: int, dialogues: int, resampling: Resampling, alpha: float) -> list[str]:
-    """Notes where no difference, however large, can be significant."""
-    least = 2.0 ** (1 - dialogues)  # all swapped, or none
-    if least * pairs > alpha:
-        why = f"with {dialogues} dialogues no p-value is below {least:.2g}"
-        if pairs > 1:
-            why += f", adjusted for {pairs} pairs {min(least * pairs, 1):.2g}"
-    elif pairs / (resampling.replicates + 1) > alpha:
-        enough = math.ceil(2 * pairs / alpha)
-        why = f"{pairs} pairs need more replicates (--replicates {enough} would do)"
-    else:
-        return []
-    return [f"no difference can be significant: {why}"]
-
-
-def _listed(names: Iterable[str], most: int = 5) -> str:
-    every = list(names)
-    more = f"; and {len(every) - most} more" if len(every) > most else ""
-    return "; ".join(every[:most]) + more

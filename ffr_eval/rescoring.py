@@ -32,7 +32,6 @@ SCORES: Final = "scores"
 """The folder in a run folder that holds its figures."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class Rescored:
     """A run, or a file of predictions, under a protocol.

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 Action: TypeAlias = Literal["rank", "compare"]
 
+KNOWS_THE_GOLD: Final = "oracle"
+"""The model that answers with the gold: a check of the pipeline, and the ceiling of a ranking."""
+
 _SAME: Final = "compare predictions on the same samples"
 _MISSING: Final = OUTCOME_CODE[Outcome.MISSING]
 
@@ -39,6 +42,7 @@ class LoadedRuns:
 
     Attributes:
         names: As they are shown, all different.
+        ceilings: Those of them that know the gold.
         evaluations: Of each run.
         predictions: Of each run by sample id, if they were to be kept.
         benchmark: ``None`` for inference files, which carry their own gold.
@@ -47,6 +51,7 @@ class LoadedRuns:
     """
 
     names: tuple[str, ...]
+    ceilings: frozenset[str]
     evaluations: tuple[Evaluation, ...]
     predictions: tuple[Mapping[str, Prediction] | None, ...]
     benchmark: Benchmark | None
@@ -136,6 +141,11 @@ def load_runs(runs: Sequence[Path], request: Request) -> LoadedRuns:
     first = sources[0]
     return LoadedRuns(
         names=tuple(names),
+        ceilings=frozenset(
+            name
+            for name, source in zip(names, sources, strict=True)
+            if source.model == KNOWS_THE_GOLD
+        ),
         evaluations=tuple(evaluations),
         predictions=tuple(source.predictions for source in sources),
         benchmark=first.benchmark,

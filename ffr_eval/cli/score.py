@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ffr_eval.sources import Source
     from ffr_eval.uncertainty import Method
 
+
 @click.command(
     epilog="""\b
 Examples:

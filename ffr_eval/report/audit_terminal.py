@@ -6,12 +6,12 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from ffr_eval.audit import ALSO
 from ffr_eval.error_classes import CLASSES
 from ffr_eval.metrics.named import HEADLINE
+from ffr_eval.report.console import open_console
 from ffr_eval.report.safe_text import visible
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _WIDE: Final = 115  # columns that a terminal needs for all of it
 
 def print_audit(audit: Audit) -> None:
     """Print the waterfall, the errors, and how to look at one."""
-    console = _console()
+    console = open_console()
     of = f" on {audit.benchmark}" if audit.benchmark is not None else ""
     split = f", split {audit.split}" if audit.split is not None else ""
     console.print(visible(f"{audit.file}{of}{split}"))
@@ -140,9 +140,3 @@ def _cells(value: float | None, largest: float, width: int) -> int:
     if not value or not largest:
         return 0
     return max(round(abs(value) / largest * width), 1)
-
-
-def _console() -> Console:
-    """Plain text when it goes to a file: no colours, no wrapping at a terminal's width."""
-    console = Console(highlight=False, markup=False)
-    return console if console.is_terminal else Console(highlight=False, markup=False, width=160)

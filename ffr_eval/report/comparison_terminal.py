@@ -7,15 +7,17 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ffr_eval.report.console import open_console
 from ffr_eval.report.safe_text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from rich.console import Console
 
     from ffr_eval.comparison import Comparison, Pair, RankedRun
     from ffr_eval.disagreement import Disagreements
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
 _BAR: Final = (16, 32)  # characters, on a narrow terminal and elsewhere
 _NARROW: Final = 100
-_WIDE: Final = 160
 _MOST_PAIRS: Final = 10
 
 Justify: TypeAlias = Literal["left", "right"]
@@ -45,7 +46,7 @@ def print_comparison(
         benchmark: The benchmark that was named, for the same command.
         console: Where to; by default standard output.
     """
-    console = console or _console()
+    console = console or open_console()
     for line in _head(comparison):
         console.print(Text(visible(line)))
     console.print(_ranks(comparison, _BAR[console.width >= _NARROW]))
@@ -230,11 +231,3 @@ def _probability(p: float | None) -> str:
     if p is None:
         return "–"
     return f"{p:.4f}" if p >= 0.00005 else f"{p:.1e}"
-
-
-def _console() -> Console:
-    """Plain text when it goes to a file: no colours, no wrapping at a terminal's width."""
-    console = Console(highlight=False, markup=False, emoji=False)
-    if console.is_terminal:
-        return console
-    return Console(highlight=False, markup=False, emoji=False, width=_WIDE)

@@ -8,11 +8,11 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ffr_eval.report.console import open_console
 from ffr_eval.report.dialogue_view import Gap
 from ffr_eval.report.safe_text import visible, visible_lines
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from ffr_eval.report.dialogue_view import DialogueView, ImageView, QueryView, TurnView
 
@@ -42,7 +42,7 @@ def print_dialogue(view: DialogueView, context: int | None, pictures: bool) -> N
         context: Only gold turns and so many turns around each.
         pictures: Draw the images where the terminal can.
     """
-    console = _console()
+    console = open_console()
     picture = _pictures(console) if pictures else None
     for line in _head(view):
         console.print(line)
@@ -137,11 +137,3 @@ def _pictures(console: Console) -> Callable[[Path, int], None] | None:
                 console.print(Padding.indent(picture, indent))
 
     return draw
-
-
-def _console() -> Console:
-    """Plain text when it goes to a file: no colours, no wrapping at a terminal's width."""
-    console = Console(highlight=False, markup=False, emoji=False)
-    if console.is_terminal:
-        return console
-    return Console(highlight=False, markup=False, emoji=False, width=160)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ffr_eval.metrics.metric import MODALITIES
 from ffr_eval.metrics.named import FIGURES
+from ffr_eval.report.console import open_console
 from ffr_eval.report.safe_text import visible, visible_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from rich.console import Console
 
     from ffr_eval.disagreement import RunAnswer
     from ffr_eval.report.dialogue_view import DialogueView, ImageView, TurnView
@@ -25,7 +27,6 @@ _STYLES: Final = {"right": "green", "missed": "yellow", "wrong": "red", "": ""}
 _LETTERS: Final = ("A", "B")
 _HEADINGS: Final = ("P", "R", "F1", "MCC")
 _SPEAKER_WIDTH: Final = 16
-_WIDE: Final = 160
 
 _Verdict: TypeAlias = Literal["right", "missed", "wrong", ""]
 _Kind: TypeAlias = Literal["utterance", "image"]
@@ -45,7 +46,7 @@ def print_diff(
         around: Only marked turns and so many turns around each; all turns if it is ``None``.
         console: Where to; by default standard output.
     """
-    console = console or _console()
+    console = console or open_console()
     for line in _head(view):
         console.print(line)
     console.print(_figures(answers))
@@ -189,11 +190,3 @@ def _oddities(view: DialogueView, letter: str, answer: RunAnswer) -> Iterator[st
             yield f"{letter} invented {kind} ids: {', '.join(map(str, invented))}"
         if repeated:
             yield f"{letter} repeated {kind} ids: {', '.join(map(str, repeated))}"
-
-
-def _console() -> Console:
-    """Plain text when it goes to a file: no colours, no wrapping at a terminal's width."""
-    console = Console(highlight=False, markup=False, emoji=False)
-    if console.is_terminal:
-        return console
-    return Console(highlight=False, markup=False, emoji=False, width=_WIDE)

@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from ffr_eval.floors import Floor
 from ffr_eval.ranking import sort_key
+from ffr_eval.report.console import open_console
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ffr_eval.ranking import Ranking, RankRow
     from ffr_eval.statistics import Interval
 
 _BAR: Final = 10  # characters
-_WIDE: Final = 160
 
 _VALUE: Final = "value"
 _CORRECTED: Final = "chance-\ncorrected"
@@ -31,7 +32,7 @@ _RIGHT: Final = frozenset({"rank", _VALUE, _CORRECTED, _ORACLE, "answered"})
 
 def print_ranking(ranking: Ranking, console: Console | None = None) -> None:
     """Print a ranking."""
-    console = console or _console()
+    console = console or open_console()
     split = f", split {ranking.split}" if ranking.split is not None else ""
     better = "lower" if ranking.better == "lower" else "higher"
     console.print(f"{ranking.benchmark}{split}, protocol {ranking.protocol}")
@@ -94,9 +95,3 @@ def _number(value: float | None) -> str:
 
 def _interval(interval: Interval | None) -> str:
     return "" if interval is None else f"[{interval.lo:.3f}, {interval.hi:.3f}]"
-
-
-def _console() -> Console:
-    """Plain text when it goes to a file: no colours, no wrapping at a terminal's width."""
-    console = Console(highlight=False, markup=False)
-    return console if console.is_terminal else Console(highlight=False, markup=False, width=_WIDE)

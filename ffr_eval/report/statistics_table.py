@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from ffr_eval.published import PublishedDataset, published_papers
+from ffr_eval.report.console import open_console
 from ffr_eval.report.safe_text import visible
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _WECHAT: Final = ("WeChat-MDR", "zh", "75.38", "", "580", "1,250")
 
 def print_statistics(statistics: Statistics, benchmark: Benchmark, split: str | None) -> None:
     """Print statistics, beside the datasets of the papers."""
-    console = _console()
+    console = open_console()
     part = f", split {split}" if split is not None else ""
     console.print(visible(f"{benchmark.name}{part}"), style="bold")
     console.print(
@@ -105,13 +105,3 @@ def _shares(counts: Mapping[str, int]) -> str:
     total = sum(counts.values())
     parts = [f"{visible(name)} {n:,} ({n / max(total, 1):.0%})" for name, n in counts.items()]
     return ", ".join(parts) or "none"
-
-
-def _console() -> Console:
-    """Plain text when it goes to a file: no colours, no wrapping at a terminal's width."""
-    console = Console(highlight=False, markup=False, emoji=False)
-    return (
-        console
-        if console.is_terminal
-        else Console(highlight=False, markup=False, emoji=False, width=160)
-    )

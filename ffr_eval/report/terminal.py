@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from ffr_eval.metrics.metric import MODALITIES
 from ffr_eval.metrics.named import FIGURES, HEADLINE
+from ffr_eval.report.console import open_console
 from ffr_eval.scoring import ALSO
 from ffr_eval.uncertainty import FEW_DIALOGUES
 
@@ -25,7 +25,7 @@ _HEADINGS = ("P", "R", "F1", "MCC")
 
 def print_scores(scores: Scores, source: Source) -> None:
     """Print the figures of one set of predictions."""
-    console = _console()
+    console = open_console()
     of = f" on {source.benchmark.name}" if source.benchmark is not None else ""
     split = f", split {source.split}" if source.split is not None else ""
     console.print(f"{source.name}{of}{split}, protocol {scores.protocol}")
@@ -83,7 +83,7 @@ def print_parsing(readings: Mapping[str, Scores]) -> None:
     """Print the same predictions scored under several ways of reading responses."""
     if not readings:
         return
-    console = _console()
+    console = open_console()
     headings = [f"micro joint {name}" for name in _HEADINGS]
     table = _table("responses read", "answered", *headings, "macro joint F1")
     table.columns[0].justify = "left"
@@ -151,9 +151,3 @@ def _count(value: int | None) -> str:
 
 def _outcomes(outcomes: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {name}" for name, number in outcomes.items() if number) or "none"
-
-
-def _console() -> Console:
-    """Plain text when it goes to a file: no colours, no wrapping at a terminal's width."""
-    console = Console(highlight=False, markup=False)
-    return console if console.is_terminal else Console(highlight=False, markup=False, width=160)

@@ -110,11 +110,11 @@ def test_the_terminal_shows_tiers_pairs_samples_and_the_next_command(
     assert "dialogues needed" in shown
     assert shown.count(" *") == 3
     assert "* significant: p adjusted for 3 pairs (Holm) is at most 0.05" in shown
-    assert "where oracle (a) and all (b) disagree most, by macro.joint.f1" in shown
+    assert "where all (a) and none (b) disagree most, by macro.joint.f1" in shown
     found = compared(cli, *runs)["disagreements"]["samples"][0]["sample_id"]
     (hint,) = (line for line in lines if line.startswith("ffr diff "))
-    assert hint == f"ffr diff {runs[1]} {runs[2]} --sample '{found}'"
-    assert cli("diff", runs[1], runs[2], "--sample", found).out
+    assert hint == f"ffr diff {runs[2]} {runs[0]} --sample '{found}'"
+    assert cli("diff", runs[2], runs[0], "--sample", found).out
 
 
 def test_many_pairs_are_cut_to_neighbours(

@@ -135,7 +135,8 @@ def test_ranks_and_tiers_of_a_chain(make_benchmark: Callable[..., Benchmark]) ->
     larger = max(2 * min(second, third), second, third)
     assert found.pairs[0].p_holm == pytest.approx(3 * first)
     assert max(pair.p_holm or 0 for pair in found.pairs) == pytest.approx(larger)
-    assert (found.n_samples, found.n_dialogues, found.notes) == (12, 12, ())
+    assert (found.n_samples, found.n_dialogues) == (12, 12)
+    assert found.notes == ("12 dialogues: below 50 intervals come out somewhat too narrow",)
 
 
 def test_the_interval_of_a_share_of_dialogues(make_benchmark: Callable[..., Benchmark]) -> None:
