@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 Action: TypeAlias = Literal["rank", "compare"]
 
-KNOWS_THE_GOLD: Final = "oracle"
-"""The model that answers with the gold: a check of the pipeline, and the ceiling of a ranking."""
+CEILING_MODELS: Final = frozenset({"oracle"})
+"""Models that answer with the gold: a check of the pipeline, and the ceiling of a ranking."""
 
 _SAME: Final = "compare predictions on the same samples"
 _MISSING: Final = OUTCOME_CODE[Outcome.MISSING]
@@ -144,7 +144,7 @@ def load_runs(runs: Sequence[Path], request: Request) -> LoadedRuns:
         ceilings=frozenset(
             name
             for name, source in zip(names, sources, strict=True)
-            if source.model == KNOWS_THE_GOLD
+            if source.model in CEILING_MODELS
         ),
         evaluations=tuple(evaluations),
         predictions=tuple(source.predictions for source in sources),

@@ -76,8 +76,8 @@ def report(
     table for LaTeX. The figures go beside it as PNG, SVG and PDF.
     """
     from ffr_eval.metrics.named import split_names
-    from ffr_eval.report.report_build import Options, build_report
-    from ffr_eval.report.report_writing import expect_report_file, figures_folder, write_report
+    from ffr_eval.report.run_report.build import Options, build_report
+    from ffr_eval.report.run_report.writing import expect_report_file, figures_folder, write_report
     from ffr_eval.uncertainty import Resampling
 
     expect_report_file(out)

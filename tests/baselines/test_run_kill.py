@@ -68,7 +68,7 @@ def test_killed_and_resumed_every_sample_exactly_once(
     benchmark = make_benchmark(tmp_path / "tiny", _DIALOGUES)
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     assert finish(start(benchmark, undisturbed)) == (0, "")
-    moments = random.Random(7)  # noqa: S311 - moments need no cryptography
+    moments = random.Random(7)
     progress = []
     for number in range(_KILLS):
         process = start(benchmark, killed)

@@ -127,7 +127,7 @@ def test_records_may_be_shuffled_and_left_out(tmp_path: Path) -> None:
     original = read_benchmark("ffr-sample")
     exporter.convert(original, tmp_path / "a.jsonl", ExportOptions())
     lines = (tmp_path / "a.jsonl").read_bytes().splitlines(keepends=True)
-    random.Random(1).shuffle(lines)  # noqa: S311
+    random.Random(1).shuffle(lines)
     (tmp_path / "shuffled.jsonl").write_bytes(b"".join(lines))
     assert again(tmp_path / "shuffled.jsonl", tmp_path / "whole") == original.content_hash
 

@@ -13,15 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ffr_eval.metrics.named import parse_metric
-from ffr_eval.report import report_latex, report_markdown
-from ffr_eval.report.report_build import COLUMNS
-from ffr_eval.report.report_drawing import render, shortened
-from ffr_eval.report.report_figures import report_figures
-from ffr_eval.report.report_html import html_page
-from ffr_eval.report.report_latex import latex_table
-from ffr_eval.report.report_markdown import markdown_page
-from ffr_eval.report.report_table import main_table
-from ffr_eval.report.run_report import (
+from ffr_eval.report.run_report import latex as report_latex
+from ffr_eval.report.run_report import markdown as report_markdown
+from ffr_eval.report.run_report.build import COLUMNS
+from ffr_eval.report.run_report.contents import (
     Estimate,
     Group,
     Grouping,
@@ -30,6 +25,12 @@ from ffr_eval.report.run_report import (
     Report,
     RunRow,
 )
+from ffr_eval.report.run_report.drawing import render, shortened
+from ffr_eval.report.run_report.figures import report_figures
+from ffr_eval.report.run_report.html_page import html_page
+from ffr_eval.report.run_report.latex import latex_table
+from ffr_eval.report.run_report.markdown import markdown_page
+from ffr_eval.report.run_report.table import main_table
 from ffr_eval.statistics import Interval
 from ffr_eval.uncertainty import Resampling
 

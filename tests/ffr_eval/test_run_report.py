@@ -9,11 +9,11 @@ import pytest
 
 from ffr_eval.errors import InputError
 from ffr_eval.metrics.named import parse_metric
-from ffr_eval.report.report_build import Options, build_report
-from ffr_eval.report.report_charts import frontier
-from ffr_eval.report.report_sections import turn_edges
-from ffr_eval.report.report_text import number, p_value, signed
-from ffr_eval.report.run_report import metric_label
+from ffr_eval.report.run_report.build import Options, build_report
+from ffr_eval.report.run_report.charts import draw_curve, frontier
+from ffr_eval.report.run_report.contents import Calibration, metric_label
+from ffr_eval.report.run_report.sections import turn_edges
+from ffr_eval.report.run_report.text import number, p_value, signed
 from ffr_eval.scoring import score_table
 from ffr_eval.sources import Request, load_source
 from ffr_eval.uncertainty import Method, Resampling, intervals
@@ -105,11 +105,11 @@ def test_default_groups_are_those_that_divide(sample_runs: list[Path]) -> None:
     assert "no gold" in {group.name for group in one.groupings[0].groups}
 
 
-def test_too_few_replicates_are_said(sample_runs: list[Path]) -> None:
+def test_notes_of_the_comparison_are_there(sample_runs: list[Path]) -> None:
     report = build_report(sample_runs, Options(resampling=Resampling(20)))
-    assert any("no difference between two of 3 runs can be significant" in n for n in report.notes)
+    assert any("no difference can be significant" in note for note in report.notes)
     report = build_report(sample_runs, Options(resampling=FEW))
-    assert not any("can be significant" in note for note in report.notes)
+    assert not any("no difference can be significant" in note for note in report.notes)
 
 
 def test_only_oracles_are_ranked_among_themselves(sample_runs: list[Path]) -> None:
@@ -168,3 +168,25 @@ def test_numbers() -> None:
     assert p_value(0.0005) == "< 0.001"
     assert p_value(None) == "–"
     assert metric_label("micro.joint.f_beta(0.5)") == "micro joint f beta(0.5)"
+
+
+def test_thinned_curve_keeps_its_ends_its_best_and_its_leaps() -> None:
+    from matplotlib.figure import Figure
+
+    thresholds = np.sort(np.random.default_rng(0).exponential(size=5000))[::-1]
+    f1 = np.full(5000, 0.3)
+    f1[2500] = 0.9  # between points of any even grid
+    f1[-1] = 0.1
+    best = float(thresholds[2500])
+    curve = Calibration("a", "utterance", thresholds, f1, best, 0.9, 0.5)
+    axes = Figure().subplots()
+    draw_curve(axes, curve)
+    x, y = (np.asarray(part) for part in axes.lines[0].get_data())
+    assert len(x) < 200
+    assert (x[0], y[0]) == (thresholds[-1], 0.1)
+    assert x[-1] == thresholds[0]
+    assert y[list(x).index(best)] == 0.9
+    assert np.diff(x).min() > 0
+    assert set(zip(x.tolist(), y.tolist(), strict=True)) <= set(
+        zip(thresholds.tolist(), f1.tolist(), strict=True)
+    )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ffr_eval.report.run_report import metric_label
+from ffr_eval.report.run_report.contents import metric_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ffr_eval.report.run_report import Estimate, PairRow, Report, RunRow
+    from ffr_eval.report.run_report.contents import Estimate, PairRow, Report, RunRow
     from ffr_eval.statistics import Interval
 
 NONE = "–"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ffr_eval.report.report_drawing import (
+from ffr_eval.report.run_report.contents import metric_label
+from ffr_eval.report.run_report.drawing import (
     GREY,
     HATCHES,
     WIDTH,
@@ -14,18 +15,18 @@ from ffr_eval.report.report_drawing import (
     plain,
     shortened,
 )
-from ffr_eval.report.report_text import plural
-from ffr_eval.report.run_report import metric_label
+from ffr_eval.report.run_report.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ffr_eval.report.run_report import Calibration, Grouping, Report, RunRow
+    from ffr_eval.report.run_report.contents import Calibration, Grouping, Report, RunRow
 
 MOST_LINES: Final = 8
 """More lines in one figure cannot be told apart."""
 
 _MOST_POINTS: Final = 150
+_LEAP: Final = 0.02  # of the best value; such steps of a curve are drawn whatever their number
 
 
 def draw_scores(figure: Any, report: Report) -> None:
@@ -202,19 +203,24 @@ def draw_calibration(figure: Any, report: Report, runs: Sequence[str]) -> None:
             if found is None:
                 axes.set_axis_off()
                 continue
-            _draw_curve(axes, found)
+            draw_curve(axes, found)
             if line == len(runs) - 1:
                 axes.set_xlabel("threshold")
             if column == 0:
                 axes.set_ylabel("micro F1")
 
 
-def _draw_curve(axes: Any, found: Calibration) -> None:
+def draw_curve(axes: Any, found: Calibration) -> None:
+    """One panel of the thresholds: the curve thinned out, its best point, the run's selection."""
     import numpy as np
 
-    step = max(1, len(found.thresholds) // _MOST_POINTS)
-    kept = np.unique(np.append(np.arange(0, len(found.f1), step), int(found.f1.argmax())))
-    axes.plot(found.thresholds[kept], found.f1[kept], color=colour(0), drawstyle="steps-pre")
+    thresholds, f1 = found.thresholds[::-1], found.f1[::-1]  # rising, as the steps are drawn
+    grid = np.linspace(thresholds[0], thresholds[-1], _MOST_POINTS)
+    leaps = np.flatnonzero(np.abs(np.diff(f1)) > _LEAP * found.best_f1)
+    kept = np.unique(
+        np.concatenate([np.searchsorted(thresholds, grid), leaps, leaps + 1, [f1.argmax()]])
+    )
+    axes.plot(thresholds[kept], f1[kept], color=colour(0), drawstyle="steps-pre")
     axes.plot([found.best_threshold], [found.best_f1], "o", color=colour(1), zorder=3)
     said = f"best {found.best_f1:.3f} at {found.best_threshold:.3g}"
     if found.reached is not None:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ffr_eval.report.report_drawing import Kind
-    from ffr_eval.report.run_report import Report
+    from ffr_eval.report.run_report.contents import Report
+    from ffr_eval.report.run_report.drawing import Kind
 
 Format: TypeAlias = Literal["html", "md", "tex"]
 
@@ -77,8 +77,8 @@ def write_report(
         MissingExtraError: If a library is not installed.
     """
     kind = expect_report_file(path)
-    from ffr_eval.report.report_drawing import render
-    from ffr_eval.report.report_figures import NAMES, report_figures
+    from ffr_eval.report.run_report.drawing import render
+    from ffr_eval.report.run_report.figures import NAMES, report_figures
 
     figures, why = report_figures(report)
     files: dict[str, bytes] = {}
@@ -88,16 +88,16 @@ def write_report(
         step((place + 1) / len(figures))
     folder = figures_folder(path)
     if kind == "html":
-        from ffr_eval.report.report_html import html_page
+        from ffr_eval.report.run_report.html_page import html_page
 
         drawn = {figure.name: files[f"{figure.name}.svg"] for figure in figures}
         page = html_page(report, figures, why, drawn)
     elif kind == "md":
-        from ffr_eval.report.report_markdown import markdown_page
+        from ffr_eval.report.run_report.markdown import markdown_page
 
         page = markdown_page(report, figures, why, folder.name)
     else:
-        from ffr_eval.report.report_latex import latex_table
+        from ffr_eval.report.run_report.latex import latex_table
 
         page = latex_table(report, figures, folder.name)
     try:

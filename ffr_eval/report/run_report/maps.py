@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ffr_eval.report.report_drawing import GREY, WIDTH, plain, shortened
-from ffr_eval.report.report_text import NONE
-from ffr_eval.report.run_report import metric_label
+from ffr_eval.report.run_report.contents import metric_label
+from ffr_eval.report.run_report.drawing import GREY, WIDTH, plain, shortened
+from ffr_eval.report.run_report.text import NONE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ffr_eval.report.run_report import Report
+    from ffr_eval.report.run_report.contents import Report
 
 _MAP: Final = "cividis"  # even in lightness, also for the colour-blind and in greyscale
 _GAP: Final = 0.35  # between groupings, in cells

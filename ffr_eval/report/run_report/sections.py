@@ -9,7 +9,7 @@ import numpy as np
 
 from ffr_eval.metrics.groups import NO_GOLD, group_rows
 from ffr_eval.metrics.named import parse_metric
-from ffr_eval.report.run_report import (
+from ffr_eval.report.run_report.contents import (
     Calibration,
     ErrorRow,
     Estimate,

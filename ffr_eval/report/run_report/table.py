@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ffr_eval.metrics.named import HEADLINE
-from ffr_eval.report.report_text import interval, number, ranks
-from ffr_eval.report.run_report import metric_label
+from ffr_eval.report.run_report.contents import metric_label
+from ffr_eval.report.run_report.text import interval, number, ranks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ffr_eval.report.run_report import Report, RunRow
+    from ffr_eval.report.run_report.contents import Report, RunRow
 
 Mark: TypeAlias = Literal["", "best", "second"]
 RowKind: TypeAlias = Literal["run", "trivial", "ceiling", "floor"]

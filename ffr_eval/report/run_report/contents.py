@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 Role: TypeAlias = Literal["run", "trivial", "ceiling"]
 
-CEILING_MODELS: Final = frozenset({"oracle"})
-"""Models that see the gold: shown apart, never ranked."""
-
 TRIVIAL_MODELS: Final = frozenset({"all", "none", "random"})
 """Models that do not look at the query: ranked, but never marked as the best of a column."""
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from ffr_eval.report import report_text as text
-from ffr_eval.report.report_html import TEMPLATES
-from ffr_eval.report.report_table import main_table
-from ffr_eval.report.run_report import metric_label
+from ffr_eval.report.run_report import text
+from ffr_eval.report.run_report.contents import metric_label
+from ffr_eval.report.run_report.html_page import TEMPLATES
+from ffr_eval.report.run_report.table import main_table
 from ffr_eval.report.safe_text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ffr_eval.report.report_figures import ReportFigure
-    from ffr_eval.report.report_table import Cell
-    from ffr_eval.report.run_report import PairRow, Report
+    from ffr_eval.report.run_report.contents import PairRow, Report
+    from ffr_eval.report.run_report.figures import ReportFigure
+    from ffr_eval.report.run_report.table import Cell
 
 _SPECIAL: Final = re.compile(r"[\\`*_\[\]|~$]")
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from ffr_eval.report.report_charts import (
+from ffr_eval.report.run_report.charts import (
     MOST_LINES,
     draw_calibration,
     draw_outcomes,
@@ -14,14 +14,14 @@ from ffr_eval.report.report_charts import (
     draw_tradeoff,
     draw_turns,
 )
-from ffr_eval.report.report_maps import draw_errors, draw_groups
-from ffr_eval.report.report_text import joined, plural
-from ffr_eval.report.run_report import metric_label
+from ffr_eval.report.run_report.contents import metric_label
+from ffr_eval.report.run_report.maps import draw_errors, draw_groups
+from ffr_eval.report.run_report.text import joined, plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ffr_eval.report.run_report import Grouping, Report
+    from ffr_eval.report.run_report.contents import Grouping, Report
 
 _MOST_CURVES: Final = 6
 _SECTIONS: Final = ("groups", "latency", "cost", "calibration", "outcomes", "errors")
@@ -154,12 +154,12 @@ def _groups(report: Report) -> ReportFigure:
 
 
 def _errors(report: Report) -> ReportFigure:
-    classes = "; ".join(f"{name}: {what}" for name, what in report.error_classes.items())
+    classes = "; ".join(f"{name} ({what})" for name, what in report.error_classes.items())
     return ReportFigure(
         "errors",
         "Classes of errors",
         "What micro joint F1 would rise by if only the errors of one class were put right; every"
-        f" wrong or missed id is in one class, the first that fits. {classes}.",
+        f" wrong or missed id is in one class, the first that fits: {classes}.",
         f"Heat map of gains: {plural(len(report.errors), 'run')} by"
         f" {len(report.error_classes)} classes of errors.",
         partial(draw_errors, report=report),
@@ -185,7 +185,7 @@ def _tradeoff(report: Report, attribute: str) -> ReportFigure | None:
         unit,
         f"Score against {unit}",
         f"{label} against {unit} ({what}). The line joins the runs to which no other is both better"
-        " and at most as expensive.",
+        f" and at most as {'expensive' if unit == 'cost' else 'slow'}.",
         f"{label} of {plural(len(rows), 'run')} against {unit}.",
         partial(draw_tradeoff, report=report, rows=rows, attribute=attribute),
     )

@@ -11,18 +11,16 @@ from ffr_eval.errors import InputError
 from ffr_eval.metrics.named import FIGURES, HEADLINE, parse_metric
 from ffr_eval.metrics.protocols import evaluate
 from ffr_eval.predictions import OUTCOME_CODE
-from ffr_eval.report import report_sections as sections
-from ffr_eval.report.report_sections import LoadedRun, estimates
-from ffr_eval.report.run_report import (
-    ALPHA,
-    CEILING_MODELS,
+from ffr_eval.report.run_report import sections
+from ffr_eval.report.run_report.contents import (
     TRIVIAL_MODELS,
     Estimate,
     PairRow,
     Report,
     RunRow,
 )
-from ffr_eval.same_samples import require_same_samples, short_names
+from ffr_eval.report.run_report.sections import LoadedRun, estimates
+from ffr_eval.same_samples import CEILING_MODELS, require_same_samples, short_names
 from ffr_eval.sources import Request, load_source
 from ffr_eval.types import Outcome
 from ffr_eval.uncertainty import Resampling
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
     from ffr_eval.metrics.metric import Metric
     from ffr_eval.metrics.protocols import ProtocolName
     from ffr_eval.metrics.retrieval import FloatArray
-    from ffr_eval.report.run_report import Role
+    from ffr_eval.report.run_report.contents import Role
     from ffr_eval.sources import Source
 
 ADJUSTED: Final = "micro.joint.adjusted_f1"
@@ -251,13 +249,6 @@ def _ranked(
         options.resampling,
     )
     notes += found.notes
-    least = len(found.pairs) / (options.resampling.replicates + 1)
-    if least > ALPHA:
-        notes.append(
-            f"with {options.resampling.replicates:,} replicates no difference between two of"
-            f" {len(ranked)} runs can be significant: the smallest p-value possible after Holm is"
-            f" {min(least, 1):.2g} (give more with --replicates)"
-        )
     by_name = {row.name: row for row in rows}
     ordered = [
         replace(by_name[place.model], tier=place.tier, rank_lo=place.rank_lo, rank_hi=place.rank_hi)

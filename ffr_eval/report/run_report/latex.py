@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ffr_eval.report import report_text as text
-from ffr_eval.report.report_html import TEMPLATES
-from ffr_eval.report.report_table import main_table
-from ffr_eval.report.run_report import metric_label
+from ffr_eval.report.run_report import text
+from ffr_eval.report.run_report.contents import metric_label
+from ffr_eval.report.run_report.html_page import TEMPLATES
+from ffr_eval.report.run_report.table import main_table
 from ffr_eval.report.safe_text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ffr_eval.report.report_figures import ReportFigure
-    from ffr_eval.report.report_table import Cell, MainTable
-    from ffr_eval.report.run_report import Report
+    from ffr_eval.report.run_report.contents import Report
+    from ffr_eval.report.run_report.figures import ReportFigure
+    from ffr_eval.report.run_report.table import Cell, MainTable
 
 _WRITTEN: Final = {
     "\\": r"\textbackslash{}",

@@ -7,16 +7,16 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ffr_eval.report import report_text as text
-from ffr_eval.report.report_table import main_table
-from ffr_eval.report.run_report import metric_label
+from ffr_eval.report.run_report import text
+from ffr_eval.report.run_report.contents import metric_label
+from ffr_eval.report.run_report.table import main_table
 from ffr_eval.report.safe_text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ffr_eval.report.report_figures import ReportFigure
-    from ffr_eval.report.run_report import Report
+    from ffr_eval.report.run_report.contents import Report
+    from ffr_eval.report.run_report.figures import ReportFigure
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 

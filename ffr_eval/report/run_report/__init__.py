@@ -1,0 +1,1 @@
+"""Reports on several runs: HTML, Markdown or LaTeX, with figures."""
