@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ffr_eval.errors import FfrError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 COMMANDS: Final = "ffr.commands"
 """A subcommand of ``ffr``: a :class:`click.Command`."""
@@ -32,14 +32,19 @@ def registered(group: str) -> dict[str, EntryPoint]:
     return {point.name: point for point in sorted(entry_points(group=group))}
 
 
-def load(group: str, name: str) -> Any:
+def load(group: str, name: str, points: Mapping[str, EntryPoint] | None = None) -> Any:
     """Import and return the plugin ``name`` of ``group``.
+
+    Args:
+        group: One of the groups above.
+        name: Of the plugin.
+        points: The entry points of the group, if they are known.
 
     Raises:
         InputError: If there is none of that name; the message suggests the nearest.
         FfrError: If it is broken.
     """
-    points = registered(group)
+    points = registered(group) if points is None else points
     what = group.removeprefix("ffr.").removesuffix("s")
     if name not in points:
         raise InputError(f"unknown {what} {name!r}", remedy=nearest(name, points))

@@ -229,8 +229,13 @@ def score_table(
     groups = {by: group_rows(table, by) for by in group_by}
 
     def scores_of(rows: IntArray, sure: Sequence[str]) -> GroupScores:
-        values = {name: metric.of_terms(found[rows]) for name, (metric, found) in terms.items()}
-        ci95 = _intervals(evaluation, {**named_metrics(sure), **wanted}, rows, resampling)
+        values = {name: metric.of_terms(found, rows) for name, (metric, found) in terms.items()}
+        ci95 = {}
+        if resampling is not None:
+            from ffr_eval.uncertainty import intervals
+
+            asked = {**named_metrics(sure), **wanted}
+            ci95 = intervals(evaluation, asked, rows, resampling)
         micro, macro = evaluation.micro(rows), evaluation.macro(rows)
         return GroupScores(len(rows), micro, macro, values, ci95)
 
@@ -260,19 +265,6 @@ def score_table(
         table=table,
         evaluation=evaluation,
     )
-
-
-def _intervals(
-    evaluation: Evaluation,
-    metrics: Mapping[str, Metric],
-    rows: IntArray,
-    resampling: Resampling | None,
-) -> Mapping[str, Interval | None]:
-    if resampling is None:
-        return {}
-    from ffr_eval.uncertainty import intervals
-
-    return intervals(evaluation, metrics, rows, resampling)
 
 
 def _rates(counts: Counts) -> Rates:

@@ -63,7 +63,7 @@ Examples:
 @click.option(
     "--ci/--no-ci",
     default=None,
-    help="95% intervals by resampling dialogues.  [default: up to 2,000 dialogues]",
+    help="95% intervals by resampling dialogues.  [default: up to 1,000 dialogues]",
 )
 @resampling_options
 @json_option("the figures")

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from ffr_eval.metrics import retrieval
-from ffr_eval.metrics.metric import MetricFamily, Parameter, Terms, Value, mean_of, ratio_of
+from ffr_eval.metrics.metric import (
+    MetricFamily,
+    Parameter,
+    Terms,
+    Value,
+    mean_of,
+    ratio_of,
+    side_by_side,
+)
 from ffr_eval.metrics.tolerance import count_matches
 from ffr_eval.places import distinct_turns, places_of
 from ffr_eval.predictions import OUTCOME_CODE
@@ -40,9 +48,8 @@ BOTH: Final = ("utterance", "image")
 def count_terms(evaluation: Evaluation, modality: str) -> FloatArray:
     """Columns tp, fp, fn, tn, and whether there is something to count; shape ``(n, 5)``."""
     counts = evaluation.counts(modality)
-    return np.stack(
-        [counts.tp, counts.fp, counts.fn, counts.tn, _something(evaluation, modality)], axis=1
-    ).astype(np.float64)
+    something = _something(evaluation, modality)
+    return side_by_side(counts.tp, counts.fp, counts.fn, counts.tn, something)
 
 
 def _something(evaluation: Evaluation, modality: str) -> IntArray:
@@ -61,7 +68,7 @@ def _image_terms(evaluation: Evaluation) -> FloatArray:
 
 
 def _joint_terms(evaluation: Evaluation) -> FloatArray:
-    return np.hstack([_utterance_terms(evaluation), _image_terms(evaluation)])
+    return side_by_side(*_utterance_terms(evaluation).T, *_image_terms(evaluation).T)
 
 
 _COUNT_TERMS: Final[dict[str, Terms]] = {
@@ -225,7 +232,7 @@ def _tolerant(figure: Figure) -> Callable[[str, str, int], tuple[Terms, Value]]:
         def terms(evaluation: Evaluation) -> FloatArray:
             tp, fp, fn = _tolerant_counts(evaluation, tolerance)
             something = _something(evaluation, "utterance")
-            return np.stack([tp, fp, fn, np.zeros_like(tp), something], axis=1).astype(np.float64)
+            return side_by_side(tp, fp, fn, np.zeros_like(tp), something)
 
         def values(evaluation: Evaluation) -> FloatArray:
             tp, fp, fn = _tolerant_counts(evaluation, tolerance)
@@ -282,7 +289,7 @@ def _chance_terms(evaluation: Evaluation, modality: str) -> FloatArray:
     universe = evaluation.columns(modality).universe
     expected = retrieval.ratio(inside_predicted.astype(np.float64) * inside_gold, universe)
     something = _something(evaluation, modality)
-    return np.stack([counts.tp, predicted + gold, expected, something], axis=1).astype(np.float64)
+    return side_by_side(counts.tp, predicted + gold, expected, something)
 
 
 def _chance_f1(tp: Any, sizes: Any, expected: Any) -> FloatArray:  # noqa: ARG001
@@ -302,7 +309,7 @@ def _against_chance(figure: Figure) -> Callable[[str, str], tuple[Terms, Value]]
         names = BOTH if modality == "joint" else (modality,)
 
         def terms(evaluation: Evaluation) -> FloatArray:
-            return np.hstack([_chance_terms(evaluation, name) for name in names])
+            return side_by_side(*(c for name in names for c in _chance_terms(evaluation, name).T))
 
         return _micro(modality, terms, 4, figure, _arithmetic_mean)
 
@@ -457,7 +464,7 @@ def _abstention_terms(evaluation: Evaluation) -> FloatArray:
     abstained = evaluation.table.answered & (predicted == 0)
     columns = (abstained & negative, abstained & ~negative, ~abstained & negative)
     tp, fp, fn = columns
-    return np.stack([*columns, np.zeros_like(tp), tp | fp | fn], axis=1).astype(np.float64)
+    return side_by_side(*columns, np.zeros_like(tp), tp | fp | fn)
 
 
 def _abstention(figure: Figure) -> Callable[[str, str], tuple[Terms, Value]]:

@@ -12,6 +12,8 @@ from ffr_eval.errors import InputError
 from ffr_eval.metrics.metric import AVERAGES, MODALITIES, Metric, MetricFamily
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from ffr_eval.metrics.metric import Parameter
 
 HEADLINE: Final = "micro.joint.f1"
@@ -55,7 +57,7 @@ def parse_metric(name: str) -> Metric:
 @lru_cache(maxsize=256)
 def _parsed(name: str) -> Metric:
     found = _NAME.fullmatch(name)
-    if found is None or found["family"] not in plugins.registered(plugins.METRICS):
+    if found is None or found["family"] not in _registered():
         raise InputError(f"unknown metric {name!r}", field=_FIELD, remedy=_remedy(name))
     family = metric_family(found["family"])
     average, modality = found["average"], found["modality"]
@@ -77,7 +79,7 @@ def metric_family(name: str) -> MetricFamily:
         InputError: If there is none.
         FfrError: If what is registered cannot be loaded, or is no family.
     """
-    family = plugins.load(plugins.METRICS, name)
+    family = plugins.load(plugins.METRICS, name, _registered())
     if not isinstance(family, MetricFamily):
         raise plugins.broken(plugins.METRICS, name, "is not a MetricFamily")
     return family
@@ -85,7 +87,13 @@ def metric_family(name: str) -> MetricFamily:
 
 def metric_families() -> tuple[MetricFamily, ...]:
     """All registered families, by name."""
-    return tuple(metric_family(name) for name in plugins.registered(plugins.METRICS))
+    return tuple(metric_family(name) for name in _registered())
+
+
+@lru_cache(maxsize=1)
+def _registered() -> dict[str, EntryPoint]:
+    """Looked up once: finding entry points takes milliseconds, and a table names many metrics."""
+    return plugins.registered(plugins.METRICS)
 
 
 def split_names(text: str) -> list[str]:
@@ -135,7 +143,6 @@ def _argument(name: str, parameter: Parameter, text: str) -> float | int | str:
 
 
 def _remedy(name: str) -> str:
-    families = plugins.registered(plugins.METRICS)
-    close = plugins.close_match(name, [*ALL_FIGURES, *families])
+    close = plugins.close_match(name, [*ALL_FIGURES, *_registered()])
     hint = f"did you mean {close!r}? " if close else ""
     return hint + "`ffr metrics` lists them; for example " + ", ".join((HEADLINE, "tol_f1(1)"))

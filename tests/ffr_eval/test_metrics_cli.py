@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ffr_eval import plugins
+from ffr_eval.metrics import named
 from ffr_eval.metrics.metric import MetricFamily, mean_of
 from ffr_eval.metrics.named import metric_families, parse_metric
 
@@ -71,6 +72,7 @@ def test_metrics_of_other_packages_are_listed_as_theirs(
         return [*points, more, broken] if group == plugins.METRICS else points
 
     monkeypatch.setattr(plugins, "entry_points", with_more)
+    monkeypatch.setattr(named, "_registered", lambda: plugins.registered(plugins.METRICS))
     listed = {metric["name"]: metric for metric in cli("metrics", "--json", "-").json}
     assert listed["mean_turns"]["package"] == "ffr-extras"
     assert listed["mean_turns"]["full_name"] == "micro.joint.mean_turns"

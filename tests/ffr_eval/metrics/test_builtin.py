@@ -261,6 +261,7 @@ def test_a_third_party_metric_by_entry_point(monkeypatch: pytest.MonkeyPatch) ->
     from importlib.metadata import EntryPoint
 
     from ffr_eval import plugins
+    from ffr_eval.metrics import named
 
     real = plugins.registered
 
@@ -271,7 +272,7 @@ def test_a_third_party_metric_by_entry_point(monkeypatch: pytest.MonkeyPatch) ->
         }
         return real(group) | more if group == plugins.METRICS else real(group)
 
-    monkeypatch.setattr(plugins, "registered", registered)
+    monkeypatch.setattr(named, "_registered", lambda: registered(plugins.METRICS))
     benchmark = make_benchmark([([0, 1, 2], [0])], [(0, [0], []), (0, [1], [])])
     scores = ffr_eval.score({"s0": ([0, 1], [])}, benchmark, metrics=["loudness"])
     assert scores.metrics == {"loudness": 1.0}
