@@ -1,0 +1,211 @@
+"""Completions beside their gold, in columns: what every reward term is computed from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ffr_eval.answer import parse_answer
+from ffr_eval.coding import Universe
+from ffr_eval.errors import InputError
+from ffr_eval.metrics.counts import Counts, count
+from ffr_eval.ragged import Ragged
+from ffr_eval.types import Outcome
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ffr_eval.answer import Answer
+    from ffr_eval.ragged import IntArray
+    from ffr_train.rewards.embeddings import DialogueEmbeddings
+
+    BoolArray = NDArray[np.bool_]
+
+MODALITIES: Final = ("utterance", "image")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DialogueIds:
+    """What a reward knows of a dialogue; samples of one dialogue share the object.
+
+    Attributes:
+        utt_ids: Its utterance ids in order; ``None`` where they are not known.
+        img_ids: Its image ids; ``None`` where they are not known.
+        image_turns: The utterance id of the turn that shows each image, by image id.
+        embeddings: Its vectors.
+    """
+
+    utt_ids: tuple[int, ...] | None = None
+    img_ids: tuple[int, ...] | None = None
+    image_turns: Mapping[int, int] = field(default_factory=dict)
+    embeddings: DialogueEmbeddings | None = None
+
+
+NOTHING_KNOWN: Final = DialogueIds()
+
+
+class Batch:
+    """A batch of ``n`` completions.
+
+    Attributes:
+        texts: The completions, as text.
+        solutions: The gold as text.
+        dialogues: The distinct dialogues.
+        dialogue: The place of each sample's dialogue among them, shape ``(n,)``.
+        parsed: Whether a completion is exactly the answer markup, shape ``(n,)``.
+        reasons: For each term, why it could not be computed, and for how many samples.
+    """
+
+    def __init__(
+        self,
+        completions: Sequence[Any],
+        solutions: Sequence[str],
+        dialogues: Sequence[DialogueIds] | None = None,
+    ) -> None:
+        """Read completions and gold.
+
+        Args:
+            completions: Texts, or conversations ``[{"role", "content"}]`` whose last message is it.
+            solutions: The gold as answer markup, one a completion.
+            dialogues: What is known of each sample's dialogue.
+
+        Raises:
+            TypeError: If a completion is neither text nor a conversation.
+            InputError: If the numbers differ, or a solution is not the answer markup.
+        """
+        given = dialogues if dialogues is not None else [NOTHING_KNOWN] * len(completions)
+        if not len(completions) == len(solutions) == len(given):
+            message = (
+                f"{len(completions)} completions, {len(solutions)} solutions,"
+                f" {len(given)} dialogues"
+            )
+            raise InputError(message, field="solution", remedy="give one of each for each sample")
+        self.texts = [_text(completion, place) for place, completion in enumerate(completions)]
+        self.solutions = list(solutions)
+        distinct = {id(dialogue): dialogue for dialogue in given}
+        place_of = {key: place for place, key in enumerate(distinct)}
+        self.dialogues = list(distinct.values())
+        self.dialogue: IntArray = np.fromiter(
+            (place_of[id(dialogue)] for dialogue in given), np.int64, len(given)
+        )
+        self.answers = [parse_answer(text, "strict") for text in self.texts]
+        gold = {text: _gold(text, place) for place, text in enumerate(self.solutions)}
+        self.gold_answers = [gold[text] for text in self.solutions]
+        self.parsed: BoolArray = np.array(
+            [answer.outcome is not Outcome.PARSE_ERROR for answer in self.answers], dtype=np.bool_
+        )
+        self.reasons: dict[str, Counter[str]] = {}
+        self._predicted = _ragged(self.answers)
+        self._gold = _ragged(self.gold_answers)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def predicted(self, modality: str) -> Ragged:
+        """Predicted ids as given, repetitions kept; none where nothing could be parsed."""
+        return self._predicted[modality]
+
+    def gold(self, modality: str) -> Ragged:
+        """Gold ids."""
+        return self._gold[modality]
+
+    @cached_property
+    def counts(self) -> dict[str, Counts]:
+        """The kernel's counts of each modality; all ids are outside where none are known."""
+        return {
+            modality: count(
+                universe.encode(self.gold(modality), self.dialogue),
+                universe.encode(self.predicted(modality), self.dialogue),
+                universe.sizes[self.dialogue],
+            )
+            for modality, universe in self._universes.items()
+        }
+
+    def universe(self, modality: str) -> IntArray:
+        """How many ids each sample's dialogue has, shape ``(n,)``; 0 where they are not known."""
+        return self._universes[modality].sizes[self.dialogue]
+
+    def ids_known(self, modality: str) -> BoolArray:
+        """Whether the ids of each sample's dialogue are known, shape ``(n,)``."""
+        known = np.array([_ids(d, modality) is not None for d in self.dialogues], dtype=np.bool_)
+        flags: BoolArray = known[self.dialogue]
+        return flags
+
+    def invented(self, modality: str) -> BoolArray:
+        """Which predicted ids the dialogue does not have; none where its ids are not known."""
+        universe = self._universes[modality]
+        ids = self.predicted(modality)
+        codes = universe.encode(ids, self.dialogue)
+        sizes = np.repeat(universe.sizes[self.dialogue], ids.lengths)
+        outside = (codes.values < 0) | (codes.values >= sizes)
+        return outside & np.repeat(self.ids_known(modality), ids.lengths)
+
+    @property
+    def negative(self) -> BoolArray:
+        """Which samples have no gold, shape ``(n,)``."""
+        flags: BoolArray = (self.gold("utterance").lengths + self.gold("image").lengths) == 0
+        return flags
+
+    @property
+    def silent(self) -> BoolArray:
+        """Which completions say explicitly that nothing matches, shape ``(n,)``."""
+        return np.array(
+            [answer.outcome is Outcome.EMPTY for answer in self.answers], dtype=np.bool_
+        )
+
+    def cannot(self, term: str, rows: BoolArray, reason: str) -> None:
+        """Note why a term is not computed for some samples."""
+        if number := int(rows.sum()):
+            self.reasons.setdefault(term, Counter())[reason] += number
+
+    @cached_property
+    def _universes(self) -> dict[str, Universe]:
+        return {
+            modality: Universe(Ragged.from_lists(_ids(d, modality) or () for d in self.dialogues))
+            for modality in MODALITIES
+        }
+
+
+def _ids(dialogue: DialogueIds, modality: str) -> tuple[int, ...] | None:
+    return dialogue.utt_ids if modality == "utterance" else dialogue.img_ids
+
+
+def _ragged(answers: Sequence[Answer]) -> dict[str, Ragged]:
+    return {
+        "utterance": Ragged.from_lists(answer.utt_ids for answer in answers),
+        "image": Ragged.from_lists(answer.img_ids for answer in answers),
+    }
+
+
+def _text(completion: Any, place: int) -> str:
+    if isinstance(completion, str):
+        return completion
+    if isinstance(completion, Sequence) and completion and isinstance(completion[-1], Mapping):
+        content = completion[-1].get("content")
+        if isinstance(content, str):
+            return content
+    message = (
+        f"completion {place} is {type(completion).__name__}, neither text nor a conversation"
+        ' [{"role", "content"}] that ends in text'
+    )
+    raise TypeError(message)
+
+
+def _gold(text: Any, place: int) -> Answer:
+    if not isinstance(text, str):
+        message = f"solution {place} is {type(text).__name__}, not text"
+        raise InputError(message, field="solution", remedy="give the gold as answer markup")
+    answer = parse_answer(text, "strict")
+    if answer.outcome is Outcome.PARSE_ERROR:
+        message = f"solution {place} is not the answer markup: {text[:80]!r}"
+        remedy = (
+            "<|utt_ids_start|>[1, 2]<|utt_ids_end|>;<|img_ids_start|>[]<|img_ids_end|>;"
+            " `ffr train export` writes it"
+        )
+        raise InputError(message, field="solution", remedy=remedy)
+    return answer

@@ -1,0 +1,1 @@
+"""The built-in reward terms, one a module."""
