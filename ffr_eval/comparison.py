@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -39,7 +40,6 @@ from ffr_eval.uncertainty import Resampling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
-    from pathlib import Path
 
     from ffr_eval.metrics.protocols import Evaluation, ProtocolName
     from ffr_eval.metrics.retrieval import FloatArray
@@ -242,7 +242,7 @@ def compare_evaluations(
 
 
 def compare_runs(
-    runs: Sequence[Path],
+    runs: Sequence[Path | str],
     *,
     benchmark: str | Path | None = None,
     split: str | None = None,
@@ -271,9 +271,10 @@ def compare_runs(
             unknown or not one to rank by.
     """
     metric = metric if isinstance(metric, Metric) else parse_metric(metric)
-    require_comparable([str(run) for run in runs], metric)
+    paths = [Path(run) for run in runs]
+    require_comparable([str(path) for path in paths], metric)
     request = Request(benchmark=benchmark, split=split, protocol=protocol)
-    loaded = load_runs(runs, request)
+    loaded = load_runs(paths, request)
     sample_ids, notes = loaded.chosen(group, common)
     found = compare_evaluations(
         loaded.names,
@@ -363,7 +364,7 @@ class _Figures:
         p = np.full(len(couples), math.nan)
         replicates = np.full((len(sums), resampling.replicates), math.nan)
         if sums.shape[1] > 1:  # one dialogue says nothing about how dialogues differ
-            parts = [(of_run, metric.value) for of_run in sums]
+            parts = [(of_run, metric.resampled(of_run)) for of_run in sums]
             drawn = bootstrap(parts, resampling.replicates, resampling.seed)
             replicates = np.ascontiguousarray(drawn.T)
             p = sign_flip(sums, metric.value, couples, resampling.replicates, resampling.seed)
@@ -422,7 +423,7 @@ class _Figures:
         """The metric of each run without each dialogue, which only BCa intervals need."""
         if self.resampling.method != "bca":
             return None
-        return np.stack([jackknife(of_run, self.metric.value) for of_run in self.sums])
+        return np.stack([jackknife(of_run, self.metric.resampled(of_run)) for of_run in self.sums])
 
     def _interval(
         self, value: float, replicates: FloatArray, left_out: FloatArray | None

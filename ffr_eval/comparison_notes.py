@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from ffr_eval.statistics.values import ROUNDING
-from ffr_eval.uncertainty import FEW_DIALOGUES
+from ffr_eval.uncertainty import FEW_DIALOGUES, RARE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from ffr_eval.metrics.retrieval import FloatArray
     from ffr_eval.ragged import IntArray
     from ffr_eval.uncertainty import Resampling
-
-RARE: Final = 0.01
-"""A larger share of resamples in which the metric is undefined is noted."""
 
 _ONE_DIALOGUE: Final = (
     "one dialogue: nothing can be said about how sure the figures are, as dialogues are what is"

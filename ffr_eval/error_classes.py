@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 CLASSES: Final[dict[str, str]] = {
     "no answer": "missed: no usable answer",
     "wrong topic": "no id right, nothing within a turn of the gold",
-    "wrong modality": "images for utterances, or the reverse",
+    "wrong modality": "only images for only utterances, or the reverse",
     "boundary": "utterances off by one turn",
     "over-retrieval": "all other wrong ids",
     "under-retrieval": "all other missed ids",
@@ -205,6 +205,14 @@ def _both_given(evaluation: Evaluation) -> BoolArray:
     return found
 
 
+def _nothing_in_common(evaluation: Evaluation) -> BoolArray:
+    """Which samples have gold in one modality and predictions in the other only."""
+    apart = _both_given(evaluation)
+    for columns in (evaluation.table.utterance, evaluation.table.image):
+        apart &= (columns.gold.lengths == 0) | (columns.predicted.lengths == 0)
+    return apart
+
+
 def _errors(
     evaluation: Evaluation,
     modality: str,
@@ -231,7 +239,6 @@ def _errors(
     else:
         wrong = np.zeros(0, dtype=np.bool_)
     row, code, turn = row[first], code[first], turn[first]
-    elsewhere = np.where(wrong, gold.lengths[row] == 0, predicted.lengths[row] == 0)
     boundary = np.zeros(len(row), dtype=np.bool_)
     if modality == "utterance":
         boundary[wrong] = _next_to(row[wrong], turn[wrong], gold.rows, gold_turns.values)
@@ -243,7 +250,7 @@ def _errors(
         [
             ~evaluation.table.answered[row],
             topic[row],
-            elsewhere & _both_given(evaluation)[row],
+            _nothing_in_common(evaluation)[row],
             boundary,
             wrong,
         ],

@@ -27,9 +27,25 @@ MODELS: Final = "ffr.models"
 """A model: a subclass of :class:`baselines.model.Model`."""
 
 
+OURS: Final = "ffr-eval"
+"""The distribution that the built-in plugins come with."""
+
+
 def registered(group: str) -> dict[str, EntryPoint]:
-    """The entry points of a group by name, sorted; nothing is imported."""
-    return {point.name: point for point in sorted(entry_points(group=group))}
+    """The entry points of a group by name, sorted; nothing is imported.
+
+    A built-in one cannot be replaced: what another package registers by its name is left out.
+    """
+    found: dict[str, EntryPoint] = {}
+    for point in sorted(entry_points(group=group)):
+        if point.name not in found or package_of(point) == OURS:
+            found[point.name] = point
+    return found
+
+
+def package_of(point: EntryPoint) -> str | None:
+    """The distribution that registers an entry point, where that is known."""
+    return None if point.dist is None else point.dist.name
 
 
 def load(group: str, name: str, points: Mapping[str, EntryPoint] | None = None) -> Any:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ffr_eval.errors import InputError
 from ffr_eval.floors import Floor, floors
 from ffr_eval.metrics.named import HEADLINE, parse_metric
 from ffr_eval.metrics.protocols import protocol_named
-from ffr_eval.same_samples import require_same_samples, short_names
+from ffr_eval.same_samples import (
+    require_different,
+    require_same_samples,
+    short_names,
+    with_benchmark,
+)
 from ffr_eval.scoring import plain_interval, score_table
 from ffr_eval.sources import Request, Source, load_source
 from ffr_eval.statistics.values import ROUNDING
 from ffr_eval.threshold_sweep import oracle_value
-from ffr_eval.uncertainty import Resampling, intervals
+from ffr_eval.uncertainty import RARE, Resampling, intervals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from ffr_eval.metrics.metric import Better, Metric
     from ffr_eval.metrics.protocols import ProtocolName
@@ -26,8 +31,6 @@ if TYPE_CHECKING:
 
 ADJUSTED: Final = "micro.joint.adjusted_f1"
 """What stands beside the metric in every ranking: the headline corrected for chance."""
-
-_MUCH_UNDEFINED: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ class Ranking:
 
 
 def rank_runs(
-    runs: Sequence[Path],
+    runs: Sequence[Path | str],
     *,
     benchmark: str | Path | None = None,
     split: str | None = None,
@@ -125,14 +128,17 @@ def rank_runs(
     if not runs:
         raise InputError("nothing to rank", field="RUNS", remedy="give run folders")
     request = Request(benchmark=benchmark, split=split, protocol=protocol, keep_predictions=True)
+    paths = [Path(run) for run in runs]
     sources: list[Source] = []
     found: list[tuple[RankRow, list[str]]] = []
-    for run in runs:
-        source = load_source(run, request)
+    require_different(paths)
+    for run in paths:
+        known = sources[0].benchmark if sources else None
+        source = load_source(run, with_benchmark(run, request, known))
         sources.append(replace(source, predictions=None))  # of one run at a time: they may be large
-        require_same_samples(runs[0], sources[0], run, source)
+        require_same_samples(paths[0], sources[0], run, source)
         found.append(_row(source, wanted, resampling))
-    names = short_names(runs, sources)
+    names = short_names(paths, sources)
     rows = [replace(row, run=name) for name, (row, _) in zip(names, found, strict=True)]
     ranked = _ranked(rows, wanted.better)
     notes_of = {name: notes for name, (_, notes) in zip(names, found, strict=True)}
@@ -184,11 +190,6 @@ def _row(
     interval = None
     if resampling is not None:
         interval = intervals(scores.evaluation, {"": metric}, resampling=resampling)[""]
-    if interval is not None and interval.undefined > _MUCH_UNDEFINED:
-        notes.append(
-            f"{metric.name} is undefined in {interval.undefined:.0%} of the resamples; its interval"
-            " is of the others"
-        )
     row = RankRow(
         rank=0,
         run="",
@@ -211,7 +212,13 @@ def _general_notes(
         return [f"{metric.name} is undefined for all runs: these samples have nothing it counts"]
     if resampling is not None and n_dialogues < 2:
         return ["no intervals: with one dialogue nothing is known of how dialogues differ"]
-    return []
+    shares = {row.run: row.ci95.undefined for row in rows if row.ci95 is not None}
+    rare = [name for name, share in shares.items() if share > RARE]
+    if not rare:
+        return []
+    which = f"in up to {max(shares.values()):.0%} of the resamples of dialogues"
+    out = f"which the intervals leave out: {', '.join(rare)}"
+    return [f"{metric.name} is undefined, or of one modality only, {which}, {out}"]
 
 
 def _ranked(rows: Sequence[RankRow], better: Better) -> tuple[RankRow, ...]:

@@ -125,6 +125,8 @@ def _compared(
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return None, f"what was stored was not readable and is replaced ({error})"
     old_value = (stored.micro.get("joint") or {}).get("f1")
+    if old_value is not None and not isinstance(old_value, float | int):
+        return None, "what was stored was not readable and is replaced (micro.joint.f1)"
     of = "" if stored.ffr_version is None else f" by ffr-eval {stored.ffr_version}"
     if not _same(old_value, value):
         return old_value, f"what was stored{of} is replaced; other outputs or another way to score"

@@ -33,6 +33,10 @@ CEILING_MODELS: Final = frozenset({"oracle"})
 """Models that answer with the gold: a check of the pipeline, and the ceiling of a ranking."""
 
 _SAME: Final = "compare predictions on the same samples"
+_LACKING: Final = (
+    "records without a response are left out under official: --protocol strict counts them as"
+    " without an answer, --common compares the samples that all have"
+)
 _MISSING: Final = OUTCOME_CODE[Outcome.MISSING]
 
 
@@ -83,10 +87,12 @@ class LoadedRuns:
         if common:
             return self._common(tables[0].sample_id if chosen is None else chosen)
         notes = []
+        compared = set(tables[0].sample_id if chosen is None else chosen)
         for name, table in zip(self.names, tables, strict=True):
-            if lacking := int((table.outcome == _MISSING).sum()):
+            there = np.flatnonzero(table.outcome == _MISSING).tolist()
+            if lacking := sum(table.sample_id[row] in compared for row in there):
                 notes.append(
-                    f"{name} lacks {lacking} of {len(table)} samples, which count as without an"
+                    f"{name} lacks {lacking} of {len(compared)} samples, which count as without an"
                     " answer (--common leaves them out)"
                 )
         return chosen, notes
@@ -121,21 +127,16 @@ def load_runs(runs: Sequence[Path], request: Request) -> LoadedRuns:
     Raises:
         InputError: If one cannot be read, is given twice, or is of another benchmark or split.
     """
-    seen: set[Path] = set()
-    for run in runs:
-        if run.resolve() in seen:
-            message = "is given twice"
-            raise InputError(message, file=run, field="RUN", remedy="give different runs")
-        seen.add(run.resolve())
+    require_different(runs)
     sources: list[Source] = []
     evaluations: list[Evaluation] = []
     for run in runs:
         known = sources[0].benchmark if sources else None
-        source = load_source(run, _with_benchmark(run, request, known))
+        source = load_source(run, with_benchmark(run, request, known))
         if sources and not (source.benchmark is None and known is None):
             require_same_samples(runs[0], sources[0], run, source, "compare")
         sources.append(source)
-        evaluations.append(evaluate(_with_dialogues(source.table), source.protocol))
+        evaluations.append(evaluate(source.table, source.protocol))
     names = short_names(runs, sources)
     notes = _notes(names, [evaluation.table for evaluation in evaluations])
     first = sources[0]
@@ -154,7 +155,21 @@ def load_runs(runs: Sequence[Path], request: Request) -> LoadedRuns:
     )
 
 
-def _with_benchmark(run: Path, request: Request, known: Benchmark | None) -> Request:
+def require_different(runs: Sequence[Path]) -> None:
+    """Refuse a run that is given twice.
+
+    Raises:
+        InputError: If two paths lead to one run.
+    """
+    seen: set[Path] = set()
+    for run in runs:
+        if run.resolve() in seen:
+            message = "is given twice"
+            raise InputError(message, file=run.resolve(), remedy="give different runs")
+        seen.add(run.resolve())
+
+
+def with_benchmark(run: Path, request: Request, known: Benchmark | None) -> Request:
     """The request with a benchmark that is read already, if it is the one of the run."""
     if known is None:
         return request
@@ -166,21 +181,6 @@ def _with_benchmark(run: Path, request: Request, known: Benchmark | None) -> Req
     if kind == "inference" or request.benchmark is None:
         return request
     return replace(request, benchmark=known)
-
-
-def _with_dialogues(table: PredictionTable) -> PredictionTable:
-    """Records of inference files without a dialogue id are dialogues of their own."""
-    if all(table.dialogue_id):
-        return table
-    own = [
-        dialogue_id or sample_id
-        for dialogue_id, sample_id in zip(table.dialogue_id, table.sample_id, strict=True)
-    ]
-    note = (
-        "records without a dialogue_id are taken for dialogues of their own; if some are of one"
-        " dialogue, intervals are too narrow and p-values too small"
-    )
-    return replace(table, dialogue_id=own).with_notes(note)
 
 
 def _notes(names: Sequence[str], tables: Sequence[PredictionTable]) -> tuple[str, ...]:
@@ -287,7 +287,7 @@ def _require_no_more(
     more = set(table.sample_id) - set(reference.sample_id)
     if more:
         message = f"has sample {min(more)!r}, which {first} lacks ({len(more)} such samples)"
-        raise InputError(message, file=name, field="sample_id", remedy=_SAME)
+        raise InputError(message, file=name, field="sample_id", remedy=_LACKING)
 
 
 def _rows_of(wanted: Sequence[str], name: str, table: PredictionTable) -> IntArray:
@@ -298,7 +298,7 @@ def _rows_of(wanted: Sequence[str], name: str, table: PredictionTable) -> IntArr
     lacking = [sample_id for sample_id in wanted if sample_id not in place]
     if lacking:
         message = f"lacks sample {lacking[0]!r} ({len(lacking)} such samples)"
-        raise InputError(message, file=name, field="sample_id", remedy=_SAME)
+        raise InputError(message, file=name, field="sample_id", remedy=_LACKING)
     return np.array([place[sample_id] for sample_id in wanted], dtype=np.int64)
 
 

@@ -14,6 +14,7 @@ from ffr_eval.metrics.named import ALL_FIGURES, FIGURES, HEADLINE, parse_metric
 from ffr_eval.metrics.protocols import Evaluation, Macro, Micro, evaluate, protocol_named
 from ffr_eval.metrics.retrieval import ratio
 from ffr_eval.predictions import OUTCOMES
+from ffr_eval.uncertainty import RARE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -226,6 +227,7 @@ def score_table(
     evaluation = evaluate(table, protocol)
     wanted = named_metrics(metrics)
     terms = {name: (metric, metric.terms(evaluation)) for name, metric in wanted.items()}
+    known = {metric.terms: found for metric, found in terms.values()}
     groups = {by: group_rows(table, by) for by in group_by}
 
     def scores_of(rows: IntArray, sure: Sequence[str]) -> GroupScores:
@@ -235,7 +237,7 @@ def score_table(
             from ffr_eval.uncertainty import intervals
 
             asked = {**named_metrics(sure), **wanted}
-            ci95 = intervals(evaluation, asked, rows, resampling)
+            ci95 = intervals(evaluation, asked, rows, resampling, known)
         micro, macro = evaluation.micro(rows), evaluation.macro(rows)
         return GroupScores(len(rows), micro, macro, values, ci95)
 
@@ -261,10 +263,22 @@ def score_table(
             for by, found in groups.items()
         },
         left_out=table.left_out,
-        notes=table.notes,
+        notes=(*table.notes, *_rarely_defined(everyone.ci95)),
         table=table,
         evaluation=evaluation,
     )
+
+
+def _rarely_defined(ci95: Mapping[str, Interval | None]) -> list[str]:
+    """A note on intervals that are of a part of the resamples."""
+    shares = {name: found.undefined for name, found in ci95.items() if found is not None}
+    rare = {name: share for name, share in shares.items() if share > RARE}
+    if not rare:
+        return []
+    listed = ", ".join(f"{name} in {share:.0%}" for name, share in list(rare.items())[:4])
+    more = f" and {len(rare) - 4} more" if len(rare) > 4 else ""
+    where = "in some resamples of dialogues, which the intervals leave out"
+    return [f"undefined, or of one modality only, {where}: {listed}{more}"]
 
 
 def _rates(counts: Counts) -> Rates:

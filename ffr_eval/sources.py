@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -287,8 +288,8 @@ def _predictions(predictions: Any) -> Iterator[Prediction]:
         InputError: For an item that is no prediction; ``line`` is its place, counted from 1.
     """
     if isinstance(predictions, Mapping):
-        for sample_id, (utt_ids, img_ids) in predictions.items():
-            fragment = Fragment(tuple(utt_ids), tuple(img_ids))
+        for place, (sample_id, ids) in enumerate(predictions.items(), 1):
+            fragment = _fragment(sample_id, ids, place)
             outcome = Outcome.OK if fragment.utt_ids or fragment.img_ids else Outcome.EMPTY
             yield Prediction(sample_id, outcome, fragment)
         return
@@ -300,6 +301,16 @@ def _predictions(predictions: Any) -> Iterator[Prediction]:
             yield prediction_of(msgspec.convert(item, PredictionRecord))
         except msgspec.ValidationError as error:
             raise problem(error, "predictions", place) from None
+
+
+def _fragment(sample_id: str, ids: Any, place: int) -> Fragment:
+    try:
+        utt_ids, img_ids = ids
+        return Fragment(tuple(map(index, utt_ids)), tuple(map(index, img_ids)))
+    except (TypeError, ValueError):
+        message = f"{sample_id!r} has {ids!r}"
+        remedy = "give (utt_ids, img_ids), two collections of whole numbers"
+        raise InputError(message, file="predictions", line=place, remedy=remedy) from None
 
 
 def _from_predictions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -32,6 +33,8 @@ _READ_AGAIN: Final = frozenset({Outcome.OK, Outcome.EMPTY, Outcome.PARSE_ERROR})
 """Outcomes that follow from the text; the others come from what the server or engine said."""
 
 _NO_ID: Final = 10**MAX_DIGITS
+_WINDOW: Final = re.compile(r"(?<=.)_split_[0-9]{1,9}$")
+"""Windows of one dialogue are not independent, whether they are merged or not."""
 
 
 def last_predictions(
@@ -187,9 +190,16 @@ def table_of_inference(columns: InferenceColumns, protocol: Protocol) -> Predict
             " fails on them, here they are read as empty"
         )
     names = _sample_ids(columns.dialogue_id)
+    dialogues = [_WINDOW.sub("", name) for name in columns.dialogue_id]
+    if not all(dialogues):
+        dialogues = [dialogue or name for dialogue, name in zip(dialogues, names, strict=True)]
+        notes.append(
+            "records without a dialogue_id are taken for dialogues of their own; if some are of one"
+            " dialogue, intervals are too narrow and p-values too small"
+        )
     return PredictionTable(
         sample_id=[names[row] for row in rows],
-        dialogue_id=[columns.dialogue_id[row] for row in rows],
+        dialogue_id=[dialogues[row] for row in rows],
         outcome=columns.outcome[rows],
         turns=columns.turns[rows],
         utterance=utterance,

@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 Method: TypeAlias = Literal["percentile", "bca"]
 METHODS: Final[tuple[Method, ...]] = ("percentile", "bca")
 REPLICATES: Final = 10_000
+MOST_REPLICATES: Final = 1_000_000
 UNASKED_DIALOGUES: Final = 1_000
 """Up to so many dialogues ``ffr score`` computes intervals unasked: in half a second at most."""
+
+RARE: Final = 0.01
+"""A larger share of resamples in which a metric is undefined is noted."""
 
 FEW_DIALOGUES: Final = 50
 """Below, intervals come out somewhat too narrow (docs/statistics.md)."""
@@ -41,9 +45,9 @@ class Resampling:
     method: Method = "percentile"
 
     def __post_init__(self) -> None:
-        if self.replicates < 1:
+        if not 1 <= self.replicates <= MOST_REPLICATES:
             message = f"{self.replicates} replicates"
-            remedy = f"give at least 1; {REPLICATES} is usual"
+            remedy = f"give 1 to {MOST_REPLICATES:,}; {REPLICATES:,} is usual"
             raise InputError(message, field="--replicates", remedy=remedy)
         if self.seed < 0:
             raise InputError("a seed is not negative", field="--seed", remedy="give 0 or more")
@@ -57,10 +61,20 @@ def intervals(
     metrics: Mapping[str, Metric],
     rows: IntArray | None = None,
     resampling: Resampling | None = None,
+    known: dict[Terms, FloatArray] | None = None,
 ) -> dict[str, Interval | None]:
     """The 95% interval of each metric over some samples (all without ``rows``).
 
-    Dialogues that have none of the samples are not drawn.
+    Dialogues that have none of the samples are not drawn. Resamples in which the metric is
+    undefined are left out, and so are those in which a joint metric would be of one modality where
+    it is of two.
+
+    Args:
+        evaluation: What the metrics are of.
+        metrics: By the name under which they are reported.
+        rows: The samples.
+        resampling: How intervals are computed.
+        known: Terms that were computed before; those that are computed are added.
 
     Returns:
         By the names given; ``None`` where a metric is undefined, or where there is but one
@@ -74,11 +88,18 @@ def intervals(
         dialogue_ids = [dialogue_ids[row] for row in rows.tolist()]
     clusters = Clusters.of(dialogue_ids)
     summed: dict[Terms, FloatArray] = {}
+    known = {} if known is None else known
     for metric in metrics.values():
         if metric.terms not in summed:
-            terms = metric.terms(evaluation)
+            if metric.terms not in known:
+                known[metric.terms] = metric.terms(evaluation)
+            terms = known[metric.terms]
             summed[metric.terms] = clusters.sums(terms if rows is None else terms[rows])
-    parts = [(summed[metric.terms], metric.value) for metric in metrics.values()]
+    parts = [
+        (sums, metric.resampled(sums))
+        for metric in metrics.values()
+        for sums in (summed[metric.terms],)
+    ]
     replicates = bootstrap(parts, resampling.replicates, resampling.seed)
     return {
         name: _interval(sums, metric, replicates[:, place], resampling)
@@ -97,5 +118,5 @@ def _interval(
     if value is None or len(sums) < 2:
         return None
     if resampling.method == "bca":
-        return bca_interval(value, replicates, jackknife(sums, metric.value))
+        return bca_interval(value, replicates, jackknife(sums, metric.resampled(sums)))
     return percentile_interval(replicates)

@@ -37,12 +37,13 @@ def audit(
     micro.joint.f1 would rise by if only its errors were put right.
     """
     from ffr_eval.audit import audit as audited
-    from ffr_eval.cli.output import progress, write_report
+    from ffr_eval.cli.output import progress, require_writable, write_report
     from ffr_eval.report.audit_terminal import print_audit
 
+    require_writable(json_file)
     with progress(f"reading {file} …"):
         found = audited(file, benchmark, split=split, metric=metric)
-    if str(json_file) != "-":
-        print_audit(found)
     if json_file is not None:
         write_report(found.to_dict(), json_file)
+    if str(json_file) != "-":
+        print_audit(found)

@@ -56,11 +56,12 @@ def compare(
 
     Inference files of ms-swift can be compared where all have the same samples and gold.
     """
-    from ffr_eval.cli.output import progress, write_report
+    from ffr_eval.cli.output import progress, require_writable, write_report
     from ffr_eval.comparison import compare_runs
     from ffr_eval.report.comparison_terminal import print_comparison
     from ffr_eval.uncertainty import Resampling
 
+    require_writable(json_file)
     with progress(f"comparing {len(runs)} runs …"):
         comparison = compare_runs(
             runs,
@@ -72,8 +73,8 @@ def compare(
             common=common,
             group=group,
         )
+    if json_file is not None:
+        write_report(comparison.to_dict(), json_file)
     if str(json_file) != "-":
         paths = dict(zip(comparison.runs, runs, strict=True))
         print_comparison(comparison, paths, benchmark)
-    if json_file is not None:
-        write_report(comparison.to_dict(), json_file)

@@ -49,6 +49,23 @@ def write_report(report: Any, path: Path) -> None:
         raise cannot_write(path, error, remedy) from None
 
 
+def require_writable(path: Path | None) -> None:
+    """Refuse a place that a result cannot be written to before anything is computed.
+
+    Raises:
+        InputError: If it is a folder, or in a folder that is not there.
+    """
+    from ffr_eval.errors import InputError
+
+    if path is None or path == Path("-"):
+        return
+    remedy = "give a file in an existing folder"
+    if path.is_dir():
+        raise InputError("is a folder", file=path, remedy=remedy)
+    if not path.parent.is_dir():
+        raise InputError("cannot be written: no such folder", file=path, remedy=remedy)
+
+
 def summary_text(name: str, summary: Summary) -> str:
     """What a benchmark of this name holds, as aligned lines."""
     rows = {

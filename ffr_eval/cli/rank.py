@@ -66,11 +66,12 @@ def rank(
     Floors stand among the runs without a rank: "none" predicts nothing, "all" every id, "random"
     as many ids as the gold has, drawn at random, "window" as many side by side.
     """
-    from ffr_eval.cli.output import progress, write_report
+    from ffr_eval.cli.output import progress, require_writable, write_report
     from ffr_eval.ranking import rank_runs
     from ffr_eval.report import ranking_terminal
     from ffr_eval.uncertainty import Resampling
 
+    require_writable(json_file)
     resampling = Resampling(replicates, seed, interval)
     with progress("ranking …"):
         ranking = rank_runs(
@@ -82,10 +83,10 @@ def rank(
             resampling=None if no_ci else resampling,
             seed=seed,
         )
-    if str(json_file) != "-":
-        ranking_terminal.print_ranking(ranking)
     if json_file is not None:
         write_report(ranking.to_dict(), json_file)
+    if str(json_file) != "-":
+        ranking_terminal.print_ranking(ranking)
 
 
 def print_ranking(runs: Sequence[Path]) -> None:

@@ -92,13 +92,14 @@ def score(
 
     # One thread in this process lets large files be read by forked processes, which start at once.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from ffr_eval.cli.output import progress, write_report
+    from ffr_eval.cli.output import progress, require_writable, write_report
     from ffr_eval.metrics.named import split_names
     from ffr_eval.report.terminal import print_parsing, print_scores
     from ffr_eval.scoring import ALSO, named_metrics, score_table
     from ffr_eval.sources import Request, load_source
     from ffr_eval.uncertainty import UNASKED_DIALOGUES, Resampling
 
+    require_writable(json_file)
     resampling = Resampling(replicates, seed, interval)
     names = tuple(split_names(metrics)) or ALSO
     named_metrics(names)  # a wrong name is refused before anything is read
@@ -126,11 +127,11 @@ def score(
     if parse == "both":
         both = {"strict": scored(replace(request, parse="strict"), ci=False)[1], "lenient": scores}
         report["parse"] = {name: _figures(found) for name, found in both.items()}
-    if str(json_file) != "-":
-        print_scores(scores, source)
-        print_parsing(both)
     if json_file is not None:
         write_report(report, json_file)
+    if str(json_file) != "-":
+        print_scores(scores, source, split_names(metrics))
+        print_parsing(both)
 
 
 def _figures(scores: Scores) -> dict[str, Any]:

@@ -6,6 +6,7 @@ worth in macro where there is nothing to find: 1, or 0 if there is no usable ans
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -104,10 +105,35 @@ def _micro(
         values = figure(*(sums[..., column] for column in range(width - 1)))
         return np.where(sums[..., width - 1] > 0, values, np.nan)
 
-    def joint(sums: FloatArray) -> FloatArray:
-        return of_those_that_count(one(sums[..., :width]), one(sums[..., width:]), mean)
+    if modality == "joint":
+        return terms, _Joint(one, width, mean)
+    return terms, one
 
-    return terms, joint if modality == "joint" else one
+
+@dataclass(frozen=True, slots=True)
+class _Joint:
+    """The mean of a figure of both modalities, whose columns stand side by side.
+
+    Attributes:
+        one: The figure of one modality's sums.
+        width: How many columns a modality has, the last one being :func:`_something`.
+        mean: Of the two.
+    """
+
+    one: Value
+    width: int
+    mean: Mean
+
+    def __call__(self, sums: FloatArray) -> FloatArray:
+        width = self.width
+        return of_those_that_count(
+            self.one(sums[..., :width]), self.one(sums[..., width:]), self.mean
+        )
+
+    def parts(self, sums: FloatArray) -> FloatArray:
+        """How many modalities there is something to count of."""
+        number: FloatArray = (sums[..., self.width - 1 :: self.width] > 0).sum(axis=-1)
+        return number
 
 
 def _per_modality(

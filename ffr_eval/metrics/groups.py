@@ -38,6 +38,7 @@ NO_GOLD: Final = "no gold"
 
 _THIRDS: Final = ("start", "middle", "end")
 _QUARTILES: Final = ("q1", "q2", "q3", "q4")
+_MOST_PARTS: Final = 100
 _NO_VALUE: Final = "(none)"
 _META: Final = "meta."
 _NAME: Final = re.compile(r"([a-z_]+)\s*(?:\(([^()]*)\))?")
@@ -111,8 +112,19 @@ def _numbers(by: str, text: str | None) -> list[int]:
 
 
 def _crossed(first: Labels, second: Labels) -> Labels:
-    names = tuple(f"{a}{CROSS}{b}" for a in first.names for b in second.names)
-    return Labels(names, first.code * len(second.names) + second.code)
+    """The pairs that occur, named by both; a name that holds the sign between them is quoted."""
+    code = first.code * len(second.names) + second.code
+    pairs, code = np.unique(code, return_inverse=True)
+    names = tuple(
+        f"{_quoted(first.names[pair // len(second.names)])}{CROSS}"
+        f"{_quoted(second.names[pair % len(second.names)])}"
+        for pair in pairs.tolist()
+    )
+    return Labels(names, code.astype(np.int64))
+
+
+def _quoted(name: str) -> str:
+    return msgspec.json.encode(name).decode() if CROSS in name else name
 
 
 def _turns(table: PredictionTable, *edges: int) -> Labels:
@@ -152,8 +164,9 @@ def _dispersion(table: PredictionTable) -> Labels:
 
 def _position(table: PredictionTable, parts: int = len(_THIRDS)) -> Labels:
     """By the mean place of the gold turns, 0 the beginning of the dialogue and 1 its end."""
-    if parts < 2:
+    if not 2 <= parts <= _MOST_PARTS:
         message = f"position({parts}): a dialogue is divided into at least 2 parts"
+        message += f", at most {_MOST_PARTS}"
         raise InputError(message, field=_FIELD, remedy="for example position(5)")
     default = parts == len(_THIRDS)
     names = _THIRDS if default else tuple(f"{part}/{parts}" for part in range(1, parts + 1))
@@ -178,11 +191,18 @@ def _meta(table: PredictionTable, name: str) -> Labels:
         known = dict.fromkeys(field for meta in table.meta for field in meta)
         remedy = plugins.nearest(name, known)
         raise InputError(f"no sample has meta.{name}", field=_FIELD, remedy=remedy)
-    return _ordered([_text(meta[name]) if name in meta else _NO_VALUE for meta in table.meta])
+    values = [meta[name] for meta in table.meta if name in meta]
+    taken = {_json(value) for value in values if not isinstance(value, str)} | {_NO_VALUE}
+
+    def text(value: Any) -> str:
+        """Texts as they are, unless they look like something else; all else as JSON."""
+        return value if isinstance(value, str) and value not in taken else _json(value)
+
+    return _ordered([text(meta[name]) if name in meta else _NO_VALUE for meta in table.meta])
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _ordered(labels: Sequence[str], names: tuple[str, ...] = ()) -> Labels:

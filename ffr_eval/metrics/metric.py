@@ -40,6 +40,7 @@ class Metric:
             float64 and finite.
         value: Sums of terms, shape ``(..., k)``, to values, shape ``(...)``; NaN where undefined.
         better: Which values are better; ``none`` for what can be reported, but not ranked by.
+        parts: Of a joint metric: how many modalities it is of, from the same sums.
     """
 
     name: str
@@ -47,6 +48,22 @@ class Metric:
     terms: Terms = field(compare=False, repr=False)
     value: Value = field(compare=False, repr=False)
     better: Better = field(default="higher", compare=False)
+    parts: Value | None = field(default=None, compare=False, repr=False)
+
+    def resampled(self, sums: FloatArray) -> Value:
+        """The value in resamples of these clusters, shape ``(c, k)``, and in parts of them.
+
+        A joint figure is of the modalities that count. In a resample that has lost one of them it
+        would be another figure: there it is undefined.
+        """
+        if self.parts is None:
+            return self.value
+        parts, value, least = self.parts, self.value, self.parts(sums.sum(axis=0))
+
+        def same(resampled: FloatArray) -> FloatArray:
+            return np.where(parts(resampled) >= least, value(resampled), np.nan)
+
+        return same
 
     def of(self, evaluation: Evaluation, rows: IntArray | None = None) -> float | None:
         """The value over some samples (all without ``rows``); ``None`` where it is undefined."""
@@ -107,10 +124,11 @@ class MetricFamily:
         """The metric with everything chosen."""
         average = average or self.averages[0]
         modality = modality or self.modalities[0]
-        shown = ",".join(f"{a:g}" if isinstance(a, float) else str(a) for a in arguments)
+        shown = ",".join(f"{a:.15g}" if isinstance(a, float) else str(a) for a in arguments)
         name = f"{average}.{modality}.{self.name}" + (f"({shown})" if arguments else "")
         terms, value = self.build(average, modality, *arguments)
-        return Metric(name, self.summary, terms, value, self.better)
+        parts = getattr(value, "parts", None)
+        return Metric(name, self.summary, terms, value, self.better, parts)
 
 
 def side_by_side(*columns: Any) -> FloatArray:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from ffr_eval import plugins
-from ffr_eval.errors import InputError
+from ffr_eval.errors import FfrError, InputError
 from ffr_eval.metrics.metric import AVERAGES, MODALITIES, Metric, MetricFamily
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from ffr_eval.metrics.metric import Parameter
+    from ffr_eval.metrics.protocols import Evaluation
+    from ffr_eval.metrics.retrieval import FloatArray
 
 HEADLINE: Final = "micro.joint.f1"
 """The metric that ranks use unless another is named."""
@@ -23,6 +28,9 @@ FIGURES: Final = ("precision", "recall", "f1", "mcc")
 
 ALL_FIGURES: Final = tuple(f"{a}.{m}.{f}" for a in AVERAGES for m in MODALITIES for f in FIGURES)
 """The names of all micro and macro figures."""
+
+LARGEST: Final = 1_000_000
+"""The largest number that a metric takes as a parameter."""
 
 _NAME: Final = re.compile(
     r"(?:(?P<average>micro|macro)\.)?(?:(?P<modality>utterance|image|joint)\.)?"
@@ -69,7 +77,38 @@ def _parsed(name: str) -> Metric:
             message = f"{family.name} has no {kind} {given!r}"
             remedy = "it has " + ", ".join(known)
             raise InputError(f"{name!r}: {message}", field=_FIELD, remedy=remedy)
-    return family.metric(average, modality, *_arguments(name, family, found["arguments"]))
+    metric = family.metric(average, modality, *_arguments(name, family, found["arguments"]))
+    package = plugins.package_of(_registered()[found["family"]])
+    return metric if package == plugins.OURS else _guarded(metric, found["family"])
+
+
+def _guarded(metric: Metric, family: str) -> Metric:
+    """A metric of another package; what goes wrong in it is said to be its fault."""
+
+    def fault(why: str) -> FfrError:
+        return plugins.broken(plugins.METRICS, family, why)
+
+    def terms(evaluation: Evaluation) -> FloatArray:
+        try:
+            found = np.asarray(metric.terms(evaluation), dtype=np.float64)
+        except Exception as error:  # whatever a plugin raises
+            raise fault(f"fails: {type(error).__name__}: {error}") from error
+        if found.ndim != 2 or len(found) != len(evaluation):
+            raise fault(f"has terms of shape {found.shape} for {len(evaluation)} samples")
+        if not np.isfinite(found).all():
+            raise fault("has terms that are not finite; NaN leaves a sample out only in mean_of")
+        return found
+
+    def value(sums: FloatArray) -> FloatArray:
+        try:
+            found = np.asarray(metric.value(sums), dtype=np.float64)
+        except Exception as error:
+            raise fault(f"fails: {type(error).__name__}: {error}") from error
+        if found.shape != sums.shape[:-1]:
+            raise fault(f"has values of shape {found.shape} for sums of shape {sums.shape}")
+        return found
+
+    return replace(metric, terms=terms, value=value)
 
 
 def metric_family(name: str) -> MetricFamily:
@@ -134,15 +173,16 @@ def _argument(name: str, parameter: Parameter, text: str) -> float | int | str:
     except ValueError:
         value = math.nan
     low = value <= 0 if parameter.above else value < 0
-    if not math.isfinite(value) or low:
+    if not math.isfinite(value) or low or value > LARGEST:
         kind = "a whole number" if parameter.integer else "a number"
         bound = "above 0" if parameter.above else "of at least 0"
-        message = f"{name!r}: {parameter.name} must be {kind} {bound}, not {text!r}"
+        most = f", at most {LARGEST:,}" if value > LARGEST else ""
+        message = f"{name!r}: {parameter.name} must be {kind} {bound}{most}, not {text!r}"
         raise InputError(message, field=_FIELD)
     return value
 
 
 def _remedy(name: str) -> str:
-    close = plugins.close_match(name, [*ALL_FIGURES, *_registered()])
+    close = plugins.close_match(name.lower(), [*ALL_FIGURES, *_registered()])
     hint = f"did you mean {close!r}? " if close else ""
     return hint + "`ffr metrics` lists them; for example " + ", ".join((HEADLINE, "tol_f1(1)"))

@@ -169,8 +169,11 @@ def _pairs(comparison: Comparison, pairs: Sequence[Pair]) -> Table:
 
 
 def _significance(comparison: Comparison) -> str:
-    adjusted = f" adjusted for {len(comparison.pairs)} pairs (Holm)"
-    level = f"p{adjusted if len(comparison.pairs) > 1 else ''} is at most {comparison.alpha:g}"
+    tested = sum(pair.p is not None for pair in comparison.pairs)
+    if not tested:
+        return "no pair could be tested"
+    adjusted = f" adjusted for {tested} pairs (Holm)" if tested > 1 else ""
+    level = f"p{adjusted} is at most {comparison.alpha:g}"
     if any(_significant(pair, comparison.alpha) for pair in comparison.pairs):
         return f"* significant: {level}"
     return f"no difference is significant: for none {level}"

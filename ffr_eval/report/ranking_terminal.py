@@ -10,6 +10,7 @@ from rich.table import Table
 from ffr_eval.floors import Floor
 from ffr_eval.ranking import sort_key
 from ffr_eval.report.console import open_console
+from ffr_eval.report.safe_text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,7 +36,7 @@ def print_ranking(ranking: Ranking, console: Console | None = None) -> None:
     console = console or open_console()
     split = f", split {ranking.split}" if ranking.split is not None else ""
     better = "lower" if ranking.better == "lower" else "higher"
-    console.print(f"{ranking.benchmark}{split}, protocol {ranking.protocol}")
+    console.print(visible(f"{ranking.benchmark}{split}, protocol {ranking.protocol}"))
     console.print(f"by {ranking.metric} ({better} is better)")
     console.print(_table(ranking))
     if any(row.oracle_threshold is not None for row in ranking.rows):
@@ -44,7 +45,7 @@ def print_ranking(ranking: Ranking, console: Console | None = None) -> None:
             " are best on these very samples"
         )
     for note in ranking.notes:
-        console.print(f"note: {note}")
+        console.print(visible(f"note: {note}"))
 
 
 def _table(ranking: Ranking) -> Table:
@@ -77,8 +78,8 @@ def _cells(entry: RankRow | Floor) -> dict[str, str]:
     oracle, failed = entry.oracle_threshold, {**entry.outcomes, "ok": 0, "empty": 0}
     return {
         "rank": str(entry.rank),
-        "run": entry.run,
-        "model": entry.model,
+        "run": visible(entry.run),
+        "model": visible(entry.model),
         _VALUE: value,
         "95% CI": _interval(entry.ci95),
         "bar": "█" * round(min(max(entry.value or 0.0, 0.0), 1.0) * _BAR),
@@ -90,7 +91,7 @@ def _cells(entry: RankRow | Floor) -> dict[str, str]:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+    return "–" if value is None else f"{value:z.4f}"
 
 
 def _interval(interval: Interval | None) -> str:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.table import Table
-
 from ffr_eval.metrics.metric import MODALITIES
 from ffr_eval.metrics.named import FIGURES, HEADLINE
-from ffr_eval.report.console import open_console
-from ffr_eval.scoring import ALSO
-from ffr_eval.uncertainty import FEW_DIALOGUES
+from ffr_eval.report.console import Column, open_console, tables_of
+from ffr_eval.report.safe_text import visible
+from ffr_eval.uncertainty import FEW_DIALOGUES, UNASKED_DIALOGUES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import Console
 
     from ffr_eval.scoring import GroupScores, Scores
     from ffr_eval.sources import Source
@@ -23,17 +22,23 @@ if TYPE_CHECKING:
 _HEADINGS = ("P", "R", "F1", "MCC")
 
 
-def print_scores(scores: Scores, source: Source) -> None:
-    """Print the figures of one set of predictions."""
+def print_scores(scores: Scores, source: Source, asked: Sequence[str] = ()) -> None:
+    """Print the figures of one set of predictions.
+
+    Args:
+        scores: The figures.
+        source: What was scored.
+        asked: Names of metrics that groups are shown by too.
+    """
     console = open_console()
     of = f" on {source.benchmark.name}" if source.benchmark is not None else ""
     split = f", split {source.split}" if source.split is not None else ""
-    console.print(f"{source.name}{of}{split}, protocol {scores.protocol}")
+    console.print(visible(f"{source.name}{of}{split}, protocol {scores.protocol}"))
     console.print(
         f"{scores.n_scored} of {scores.n_samples} answered ({_outcomes(scores.outcomes)})"
     )
     console.print()
-    console.print(_modality_table(scores))
+    _print_table(console, _modality_columns(scores))
     headline = scores.metric(HEADLINE)
     sure = _interval(scores.ci95.get(HEADLINE))
     console.print(f"\n{HEADLINE} = {_number(headline)}{sure}", style="bold")
@@ -43,6 +48,8 @@ def print_scores(scores: Scores, source: Source) -> None:
         console.print(f"95% interval: {scores.n_dialogues} dialogues resampled{caution}")
     elif scores.ci95 and scores.n_dialogues < 2:
         console.print("no intervals: with one dialogue nothing is known of how dialogues differ")
+    elif not scores.ci95 and scores.n_dialogues > UNASKED_DIALOGUES:
+        console.print(f"{scores.n_dialogues} dialogues: --ci computes intervals")
     if scores.n_scored < scores.n_samples:
         joint = scores.answered.micro.joint
         answered = _number(None if joint is None else joint.f1)
@@ -51,32 +58,53 @@ def print_scores(scores: Scores, source: Source) -> None:
         console.print(rates)
     if scores.metrics:
         console.print()
-        console.print(_metric_table(scores))
+        _print_table(console, _metric_columns(scores))
     for by, groups in scores.groups.items():
         console.print()
-        console.print(_group_table(by, groups, scores))
+        console.print(visible(f"micro joint figures by {by}"), style="bold")
+        _print_table(console, _group_columns(by, groups, scores, asked))
     for note in scores.notes:
-        console.print(f"note: {note}")
+        console.print(visible(f"note: {note}"))
 
 
-def _modality_table(scores: Scores) -> Table:
-    table = _table("", *(f"micro {name}" for name in _HEADINGS), "TP", "FP", "FN")
-    for heading in (*(f"macro {name}" for name in _HEADINGS), "n"):
-        table.add_column(heading, justify="right")
-    for modality in MODALITIES:
-        micro, macro = getattr(scores.micro, modality), getattr(scores.macro, modality)
-        counts = [_count(getattr(micro, name, None)) for name in ("tp", "fp", "fn")]
-        means = _figures(macro)
-        table.add_row(modality, *_figures(micro), *counts, *means, str(macro.n))
-    return table
+def _print_table(console: Console, columns: Sequence[Column]) -> None:
+    for table in tables_of(columns, console.width):
+        console.print(table)
 
 
-def _metric_table(scores: Scores) -> Table:
-    table = _table("metric", "value", "95% CI")
-    table.columns[0].justify = "left"
-    for name, value in scores.metrics.items():
-        table.add_row(name, _number(value), _interval(scores.ci95.get(name)).strip())
-    return table
+def _modality_columns(scores: Scores) -> list[Column]:
+    micros = [getattr(scores.micro, modality) for modality in MODALITIES]
+    macros = [getattr(scores.macro, modality) for modality in MODALITIES]
+    counts = [
+        Column(heading, [_count(getattr(micro, heading.lower(), None)) for micro in micros])
+        for heading in ("TP", "FP", "FN")
+    ]
+    n = Column("n", [str(macro.n) for macro in macros])
+    names = Column("", MODALITIES, "left")
+    return [
+        names,
+        *_figure_columns("micro ", micros),
+        *counts,
+        *_figure_columns("macro ", macros),
+        n,
+    ]
+
+
+def _figure_columns(before: str, found: Sequence[Any]) -> list[Column]:
+    """P, R, F1 and MCC of several rows; a dash where there are none."""
+    return [
+        Column(f"{before}{heading}", [_number(getattr(each, name, None)) for each in found])
+        for heading, name in zip(_HEADINGS, FIGURES, strict=True)
+    ]
+
+
+def _metric_columns(scores: Scores) -> list[Column]:
+    intervals = [_interval(scores.ci95.get(name)).strip() for name in scores.metrics]
+    return [
+        Column("metric", list(scores.metrics), "left"),
+        Column("value", [_number(value) for value in scores.metrics.values()]),
+        *([Column("95% CI", intervals)] if any(intervals) else []),
+    ]
 
 
 def print_parsing(readings: Mapping[str, Scores]) -> None:
@@ -84,35 +112,35 @@ def print_parsing(readings: Mapping[str, Scores]) -> None:
     if not readings:
         return
     console = open_console()
-    headings = [f"micro joint {name}" for name in _HEADINGS]
-    table = _table("responses read", "answered", *headings, "macro joint F1")
-    table.columns[0].justify = "left"
-    for name, scores in readings.items():
-        figures = _figures(scores.micro.joint)
-        answered = f"{scores.n_scored} of {scores.n_samples}"
-        table.add_row(name, answered, *figures, _number(scores.macro.joint.f1))
+    every = list(readings.values())
+    columns = [
+        Column("responses read", list(readings), "left"),
+        Column("answered", [f"{scores.n_scored} of {scores.n_samples}" for scores in every]),
+        *_figure_columns("micro joint ", [scores.micro.joint for scores in every]),
+        Column("macro joint F1", [_number(scores.macro.joint.f1) for scores in every]),
+    ]
     console.print()
-    console.print(table)
+    _print_table(console, columns)
 
 
-def _group_table(by: str, groups: Mapping[str, GroupScores], scores: Scores) -> Table:
+def _group_columns(
+    by: str, groups: Mapping[str, GroupScores], scores: Scores, asked: Sequence[str]
+) -> list[Column]:
     """Micro joint figures of each group, and the metrics asked for."""
-    sure = ["95% CI of F1"] if scores.ci95 else []
-    metrics = [name for name in scores.metrics if name not in {*ALSO, HEADLINE}]
-    table = _table(by, "samples", *_HEADINGS, *sure, "macro F1", *metrics)
-    table.title = f"micro joint figures by {by}"
-    table.title_justify = "left"
-    table.title_style = "bold"
-    table.columns[0].justify = "left"
-    for column in table.columns:
-        column.no_wrap = True
-    for name, group in groups.items():
-        macro = group.macro.joint.f1
-        figures = _figures(group.micro.joint)
-        interval = [_interval(group.ci95.get(HEADLINE)).strip()] if scores.ci95 else []
-        more = [_number(group.metrics[metric]) for metric in metrics]
-        table.add_row(name, str(group.n_samples), *figures, *interval, _number(macro), *more)
-    return table
+    every = list(groups.values())
+    intervals = [_interval(group.ci95.get(HEADLINE)).strip() for group in every]
+    return [
+        Column(visible(by), [visible(name) for name in groups], "left"),
+        Column("samples", [str(group.n_samples) for group in every]),
+        *_figure_columns("", [group.micro.joint for group in every]),
+        *([Column("95% CI of F1", intervals)] if scores.ci95 else []),
+        Column("macro F1", [_number(group.macro.joint.f1) for group in every]),
+        *(
+            Column(name, [_number(group.metrics[name]) for group in every])
+            for name in asked
+            if name != HEADLINE
+        ),
+    ]
 
 
 def _rate_lines(scores: Scores) -> list[str]:
@@ -125,20 +153,8 @@ def _rate_lines(scores: Scores) -> list[str]:
     return lines
 
 
-def _table(*headings: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    texts = {"", "run", "model", "turns", "kind", "language", "not answered"}
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading in texts else "right", overflow="fold")
-    return table
-
-
-def _figures(found: Any) -> list[str]:
-    return [_number(getattr(found, name, None)) for name in FIGURES]
-
-
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+    return "–" if value is None else f"{value:z.4f}"
 
 
 def _interval(interval: Interval | None) -> str:

@@ -15,7 +15,8 @@ def dialogues_needed(
 ) -> int | None:
     """Dialogues needed for a two-sided test at ``alpha`` to find a difference with ``power``.
 
-    ``n ((z_{1 - alpha/2} + z_power) se / |delta|)**2``, rounded up, at least 2. It assumes that the
+    ``n ((z_{1 - alpha/2} + z_power) se / |delta|)**2``, rounded up, and at least as many as a
+    sign-flip test needs for such a p-value at all (6 at 0.05). It assumes that the
     difference is about normal with a standard error that falls with the root of the number of
     dialogues, that further dialogues are like those at hand (with as many queries each), that
     ``delta`` is the true difference, not one that was picked because it was large, and that one
@@ -47,4 +48,6 @@ def dialogues_needed(
     # A power below alpha/2 is had without any dialogues, hence the 0.
     distance = max(0.0, normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(power))
     needed = n_dialogues * (distance * standard_error / abs(delta)) ** 2
-    return max(2, math.ceil(needed)) if math.isfinite(needed) else None
+    # With c dialogues a two-sided sign-flip p-value is at least 2 / 2**c.
+    least = max(2, math.ceil(1 - math.log2(alpha)))
+    return max(least, math.ceil(needed)) if math.isfinite(needed) else None

@@ -81,8 +81,8 @@ def found(classes: Iterable[ErrorClass]) -> dict[str, tuple[int, int]]:
         (((40,), ()), ((60,), ()), {"wrong topic": (1, 1)}),  # two turns
         # The turn before the image: near, but no image was named and no utterance asked for.
         (((), (0,)), ((40,), ()), {"wrong modality": (1, 1)}),
-        (((40, 50), ()), ((40, 50), (0,)), {"wrong modality": (1, 0)}),
-        (((40, 50), (0,)), ((40, 50), ()), {"wrong modality": (0, 1)}),
+        (((40, 50), ()), ((40, 50), (0,)), {"over-retrieval": (1, 0)}),
+        (((40, 50), (0,)), ((40, 50), ()), {"under-retrieval": (0, 1)}),
         # One turn off: the wrong and the missed one. Turn 90 is two away.
         (((40, 50), ()), ((50, 60), ()), {"boundary": (1, 1)}),
         (((40, 50, 60), ()), ((40, 90), ()), OFF_BY_ONE_AND_MORE),
@@ -173,7 +173,7 @@ def test_in_inference_files_images_have_no_turn(
     }
     # Only one side has turns: having nothing in common decides.
     assert classes(((), (0,)), ((7,), ())) == {"wrong topic": (1, 1)}
-    assert classes(((), (0,)), ((7,), (0,))) == {"wrong modality": (1, 0)}
+    assert classes(((), (0,)), ((7,), (0,))) == {"over-retrieval": (1, 0)}
     assert classes(((1,), (0,)), ((2,), (1,))) == {
         "boundary": (1, 1),
         "over-retrieval": (1, 0),
@@ -227,7 +227,7 @@ def slow_classes(task: Task) -> dict[tuple[str, str, bool, int], str]:
                     name = "no answer"
                 elif both and not near:
                     name = "wrong topic"
-                elif both and not others:
+                elif both and not any(g and p for g, p in zip(gold, predicted, strict=True)):
                     name = "wrong modality"
                 elif 1 in apart:
                     name = "boundary"

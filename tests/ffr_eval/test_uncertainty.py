@@ -130,6 +130,40 @@ def test_what_is_undefined_has_none_and_what_does_not_vary_has_a_point() -> None
         assert (interval.lo, interval.hi) == (1.0, 1.0)
 
 
+def test_a_joint_figure_of_one_modality_is_no_replicate_of_one_of_two() -> None:
+    """One of ten dialogues has images: a third of the resamples have none."""
+    dialogues = [(range(4), range(2) if row == 0 else []) for row in range(10)]
+    queries = [(row, [0, 1], [0] if row == 0 else []) for row in range(10)]
+    benchmark = make_benchmark(dialogues, queries)
+    answers: Any = {f"s{row}": ([0, row % 4], []) for row in range(10)}
+    scores = ffr_eval.score(answers, benchmark, resampling=Resampling(2_000))
+    joint, image = scores.ci95["micro.joint.f1"], scores.ci95["micro.image.f1"]
+    assert scores.metric("micro.image.f1") == 0.0
+    assert joint is not None
+    assert image is not None
+    assert joint.undefined == image.undefined == pytest.approx(0.9**10, abs=0.05)
+    assert joint.hi <= 0.5  # never the figure of the utterances alone
+    assert any("in some resamples of dialogues" in note for note in scores.notes)
+
+
+def test_windows_and_records_without_a_dialogue(jsonl: Any, inference: Any) -> None:
+    from ffr_eval.markup import answer_text
+
+    def clusters(names: list[str | None]) -> int:
+        records = []
+        for name in names:
+            record = inference(answer_text([1], []), ((1,), ()))
+            record["dialogue_id"] = name
+            records.append(record)
+        scores = ffr_eval.score(jsonl(records))
+        assert any("dialogues of their own" in note for note in scores.notes) == (None in names)
+        return scores.n_dialogues
+
+    assert clusters(["a_split_0", "a_split_1", "b_split_0", "b"]) == 2
+    assert clusters(["_split_0", "a_split_x"]) == 2
+    assert clusters([None, None, "a"]) == 3
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

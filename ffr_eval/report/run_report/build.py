@@ -20,7 +20,13 @@ from ffr_eval.report.run_report.contents import (
     RunRow,
 )
 from ffr_eval.report.run_report.sections import LoadedRun, estimates
-from ffr_eval.same_samples import CEILING_MODELS, require_same_samples, short_names
+from ffr_eval.same_samples import (
+    CEILING_MODELS,
+    require_different,
+    require_same_samples,
+    short_names,
+    with_benchmark,
+)
 from ffr_eval.sources import Request, load_source
 from ffr_eval.types import Outcome
 from ffr_eval.uncertainty import Resampling
@@ -148,9 +154,7 @@ def _load(
 ) -> list[LoadedRun]:
     if not runs:
         raise InputError("nothing to report on", field="RUN…", remedy="give run folders")
-    twice = next((run for place, run in enumerate(runs) if run in runs[:place]), None)
-    if twice is not None:
-        raise InputError("given twice", file=twice, remedy="give every run once")
+    require_different(runs)
     request = Request(
         benchmark=options.benchmark,
         split=options.split,
@@ -159,13 +163,15 @@ def _load(
     )
     sources: list[Source] = []
     for place, run in enumerate(runs):
-        source = load_source(run, request)
+        known = sources[0].benchmark if sources else None
+        source = load_source(run, with_benchmark(run, request, known))
         if source.predictions is not None and not sections.has_scores(source.predictions):
+            source = replace(source, predictions=None)
+        elif (trouble := sections.trouble_with_scores(source)) is not None:
+            notes.append(f"{source.name}: its scores are not used: {trouble}")
             source = replace(source, predictions=None)
         sources.append(source)
         require_same_samples(runs[0], sources[0], run, source, "compare")
-        if options.benchmark is None:  # the same content: read once
-            request = replace(request, benchmark=source.benchmark)
         step((place + 1) / len(runs))
     names = short_names(runs, sources)
     missing = OUTCOME_CODE[Outcome.MISSING]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from ffr_eval.metrics.groups import CROSS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -127,8 +129,8 @@ class Grouping:
 
     @property
     def family(self) -> str:
-        """Its name without parameters."""
-        return self.by.partition("(")[0]
+        """Its name without parameters; of a crossing all of it."""
+        return self.by if CROSS in self.by else self.by.partition("(")[0]
 
 
 @dataclass(frozen=True, slots=True)

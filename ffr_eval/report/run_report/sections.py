@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ffr_eval.errors import InputError
 from ffr_eval.metrics.groups import NO_GOLD, group_rows
 from ffr_eval.metrics.named import parse_metric
 from ffr_eval.report.run_report.contents import (
@@ -73,7 +74,7 @@ def estimates(
     terms = [metric.terms(evaluation) for evaluation in evaluations]
     sums = [clusters.sums(found if rows is None else found[rows]) for found in terms]
     replicates = bootstrap(
-        [(found, metric.value) for found in sums], resampling.replicates, resampling.seed
+        [(found, metric.resampled(found)) for found in sums], resampling.replicates, resampling.seed
     )
     return [
         Estimate(metric.of_terms(found), _interval(found, metric, replicates[:, place], resampling))
@@ -88,7 +89,7 @@ def _interval(
     if value is None or len(sums) < 2:
         return None
     if resampling.method == "bca":
-        return bca_interval(value, replicates, jackknife(sums, metric.value))
+        return bca_interval(value, replicates, jackknife(sums, metric.resampled(sums)))
     return percentile_interval(replicates)
 
 
@@ -189,6 +190,17 @@ def calibrations(runs: Sequence[LoadedRun], left_out: dict[str, str]) -> list[Ca
             " there is no threshold to look at."
         )
     return found
+
+
+def trouble_with_scores(source: Source) -> str | None:
+    """Why the scores of a run do not fit its samples, if they do not."""
+    from ffr_eval.threshold_sweep import score_columns
+
+    try:
+        score_columns(source)
+    except InputError as error:
+        return f"{error.problem.field}: {error.problem.message}"
+    return None
 
 
 def best_cuts(runs: Sequence[LoadedRun], metric: Metric) -> list[ReferenceRow]:

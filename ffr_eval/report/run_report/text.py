@@ -127,8 +127,9 @@ def significance(report: Report) -> list[str]:
         names = (joined([row.name for row in tier]) for tier in tiers)
         listed = "; ".join(f"{place}: {name}" for place, name in enumerate(names, 1))
         sentences.append(f"The tiers are {listed}.")
+    tested = sum(pair.p_holm is not None for pair in report.pairs)
     sentences.append(
-        f"{plural(len(report.pairs), 'pair')} tested: two-sided paired sign-flip test over"
+        f"{plural(tested, 'pair')} tested: two-sided paired sign-flip test over"
         f" dialogues, {report.resampling.replicates:,} random swaps, p-values after"
         " Holm, level 0.05. A difference that was not found may still"
         " be there."

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 import ffr_eval
 from ffr_eval.metrics.metric import MetricFamily, mean_of
-from ffr_eval.metrics.named import ALL_FIGURES, metric_families, parse_metric
+from ffr_eval.metrics.named import ALL_FIGURES, metric_families, parse_metric, parse_metrics
 from ffr_eval.metrics.tolerance import count_matches
 from ffr_eval.ragged import Ragged
+from ffr_eval.scoring import score_table
 from tests.ffr_eval.metrics.tasks import Task, make_benchmark, tasks
 
 if TYPE_CHECKING:
@@ -154,6 +155,20 @@ def test_abstention_sizes_and_slips(task: Task) -> None:
     assert value(made, benchmark, "invented_rate") == approx(invented / distinct if distinct else 0)
 
 
+@given(task=tasks())
+@settings(deadline=None, max_examples=40)
+def test_metrics_of_a_group_are_those_of_its_samples(task: Task) -> None:
+    benchmark, made, _ = task
+    names = ["f_beta(0.5)", "exact", "tol_f1(1)", "adjusted_f1", "macro.image.mcc", "jaccard"]
+    scores = ffr_eval.score(made, benchmark, group_by=["kind"], metrics=names)
+    for kind, group in scores.groups["kind"].items():
+        rows = np.flatnonzero(scores.table.kind == kind)
+        alone = score_table(scores.table.take(rows), "strict", (), names)
+        assert list(group.metrics) == names
+        for name in names:
+            assert group.metrics[name] == approx(alone.metrics[name]), (kind, name)
+
+
 def approx(wanted: float | None) -> Any:
     return None if wanted is None else pytest.approx(wanted, abs=1e-12)
 
@@ -278,6 +293,57 @@ def test_a_third_party_metric_by_entry_point(monkeypatch: pytest.MonkeyPatch) ->
     assert scores.metrics == {"loudness": 1.0}
     with pytest.raises(ffr_eval.FfrError, match="the metric 'noise' is not a MetricFamily"):
         parse_metric("noise")
+
+
+def test_a_built_in_metric_cannot_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib.metadata import EntryPoint, entry_points
+
+    from ffr_eval import plugins
+
+    for name in ("aaa.other:F1", "zzz.other:F1"):
+        intruder = EntryPoint("f1", name, plugins.METRICS)
+        every = [intruder, *entry_points(group=plugins.METRICS)]
+        monkeypatch.setattr(plugins, "entry_points", lambda group, every=every: every)
+        assert plugins.registered(plugins.METRICS)["f1"].value == "ffr_eval.metrics.builtin:F1"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (lambda e: np.zeros(1), "fails: IndexError|has terms of shape"),
+        (lambda e: 1 / 0, "fails: ZeroDivisionError"),
+        (lambda e: np.full(len(e), np.inf), "has terms that are not finite"),
+    ],
+)
+def test_what_goes_wrong_in_a_metric_of_others_is_said_to_be_its_fault(
+    monkeypatch: pytest.MonkeyPatch, values: Any, message: str
+) -> None:
+    from importlib.metadata import EntryPoint
+
+    from ffr_eval.metrics import named
+
+    family = MetricFamily("odd", "odd", lambda average, modality: mean_of(values))
+    monkeypatch.setattr("tests.ffr_eval.metrics.test_builtin.ODD", family, raising=False)
+    points = dict(named._registered())
+    points["odd"] = EntryPoint("odd", "tests.ffr_eval.metrics.test_builtin:ODD", "ffr.metrics")
+    monkeypatch.setattr(named, "_registered", lambda: points)
+    named._parsed.cache_clear()
+    benchmark = make_benchmark([([0, 1, 2], [0])], [(0, [0], []), (0, [1], [])])
+    with pytest.raises(ffr_eval.FfrError, match=f"the metric 'odd' ({message})"):
+        ffr_eval.score({}, benchmark, metrics=["odd"])
+    named._parsed.cache_clear()
+
+
+def test_metrics_are_parsed_from_one_text() -> None:
+    text = "micro.joint.f1, exact , f_beta(0.12345678),macro.tol_f1( 2 )"
+    assert [metric.name for metric in parse_metrics(text)] == [
+        "micro.joint.f1",
+        "macro.joint.exact",
+        "micro.joint.f_beta(0.12345678)",
+        "macro.utterance.tol_f1(2)",
+    ]
+    with pytest.raises(ffr_eval.InputError, match="no metric is named"):
+        parse_metrics(" , ")
 
 
 def _predicted_items(evaluation: Any) -> Any:

@@ -165,3 +165,21 @@ def test_a_wrong_grouping_is_refused_with_what_to_do(made: Made, by: str, messag
     benchmark = made([([turn(0)], [], {"topic": "a"})])
     with pytest.raises(InputError, match=message):
         groups(benchmark, by)
+
+
+def test_groups_of_other_values_never_fall_together(made: Made) -> None:
+    values = [("x*y", "z"), ("x", "y*z"), ("1", "p"), (1, "p"), ("(none)", "p"), (None, "p")]
+    metas = [{"a": a, "b": b} for a, b in values] + [{"b": "p"}]
+    benchmark = made([([turn(0)], [], meta) for meta in metas])
+    alone = groups(benchmark, "meta.a")
+    assert alone == {'"(none)"': 1, '"1"': 1, "(none)": 1, "1": 1, "null": 1, "x": 1, "x*y": 1}
+    crossed = groups(benchmark, "meta.a*meta.b")
+    assert set(crossed.values()) == {1}
+    assert len(crossed) == 7
+    assert {'"x*y"*z', 'x*"y*z"'} <= set(crossed)
+
+
+def test_a_crossing_of_many_values_names_only_what_occurs(made: Made) -> None:
+    metas = [{"a": str(i), "b": str(-i)} for i in range(60)]
+    benchmark = made([([turn(0)], [], meta) for meta in metas])
+    assert len(groups(benchmark, "meta.a*meta.b")) == 60

@@ -31,11 +31,11 @@ def test_edges() -> None:
     assert dialogues_needed(0.1, nan, 100) is None
     assert dialogues_needed(nan, 0.1, 100) is None
     assert dialogues_needed(0.1, math.inf, 100) is None
-    assert dialogues_needed(0.1, 0.0, 100) == 2
-    assert dialogues_needed(100.0, 0.1, 100) == 2
+    assert dialogues_needed(0.1, 0.0, 100) == 6  # five dialogues cannot give p <= 0.05
+    assert dialogues_needed(100.0, 0.1, 100) == 6
     assert dialogues_needed(5e-324, 1e300, 100) is None
-    assert dialogues_needed(0.1, 0.1, 100, power=0.001) == 2
-    assert dialogues_needed(0.1, 0.1, 100, power=0.0001) == 2
+    assert dialogues_needed(0.1, 0.1, 100, power=0.001) == 6
+    assert dialogues_needed(0.1, 0.1, 100, power=0.0001) == 6
 
 
 @pytest.mark.parametrize(
