@@ -17,9 +17,10 @@ import numpy as np
 from ffr_eval.comparison_notes import undefined_notes, unusual_notes
 from ffr_eval.disagreement import Disagreements, disagreements
 from ffr_eval.errors import InputError
+from ffr_eval.floors import Floor, floors
 from ffr_eval.metrics.metric import Metric
 from ffr_eval.metrics.named import HEADLINE, parse_metric
-from ffr_eval.same_samples import aligned_rows, load_runs
+from ffr_eval.same_samples import LoadedRuns, aligned_rows, load_runs
 from ffr_eval.sources import Request
 from ffr_eval.statistics import (
     Clusters,
@@ -114,6 +115,7 @@ class Comparison:
         group: Only these samples, such as ``kind=image``.
         common: Whether only samples that no run lacks were compared.
         alpha: The family-wise level of the tests.
+        floors: What predictions without a model are worth on the same samples; not ranked.
         notes: Sentences that a reader of the figures should know.
     """
 
@@ -133,6 +135,7 @@ class Comparison:
     group: str | None = None
     common: bool = False
     alpha: float = ALPHA
+    floors: tuple[Floor, ...] = ()
     notes: tuple[str, ...] = ()
 
     def pair(self, a: str, b: str) -> Pair:
@@ -166,6 +169,7 @@ class Comparison:
             "alpha": self.alpha,
             "pairs": [pair.to_dict() for pair in self.pairs],
             "ranks": [run.to_dict() for run in self.ranks],
+            "floors": [{"name": floor.name, "value": floor.value} for floor in self.floors],
             "disagreements": None if found is None else found.to_dict(),
             "notes": list(self.notes),
         }
@@ -293,8 +297,21 @@ def compare_runs(
         split=loaded.split,
         group=group,
         common=common,
+        floors=_floors(loaded, sample_ids, metric, found.resampling.seed),
         notes=(*loaded.notes, *notes, *found.notes),
     )
+
+
+def _floors(
+    loaded: LoadedRuns, sample_ids: Sequence[str] | None, metric: Metric, seed: int
+) -> tuple[Floor, ...]:
+    evaluation = loaded.evaluations[0]
+    table = evaluation.table
+    if sample_ids is not None:
+        wanted = set(sample_ids)
+        rows = [row for row, name in enumerate(table.sample_id) if name in wanted]
+        table = table.take(np.array(rows, dtype=np.int64))
+    return floors(table, evaluation.protocol, metric, seed, loaded.benchmark)
 
 
 def require_comparable(names: Sequence[str], metric: Metric) -> None:

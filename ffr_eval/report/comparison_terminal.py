@@ -50,6 +50,9 @@ def print_comparison(
     for line in _head(comparison):
         console.print(Text(visible(line)))
     console.print(_ranks(comparison, _BAR[console.width >= _NARROW]))
+    if comparison.floors:
+        values = (f"{floor.name} {_number(floor.value)}" for floor in comparison.floors)
+        console.print("floors: " + ", ".join(values), style="dim")
     every = len(comparison.pairs)
     pairs = comparison.pairs if every <= _MOST_PAIRS else _neighbours(comparison)
     if pairs:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 KEYS = [
     *("metric", "better", "protocol", "benchmark", "hash", "split", "group", "common"),
     *("n_samples", "n_dialogues", "method", "replicates", "seed", "alpha"),
-    *("pairs", "ranks", "disagreements", "notes"),
+    *("pairs", "ranks", "floors", "disagreements", "notes"),
 ]
 
 
@@ -109,6 +109,9 @@ def test_the_terminal_shows_tiers_pairs_samples_and_the_next_command(
     assert lines[lines.index(best) + 1].strip().startswith("───")  # a new tier
     assert "dialogues needed" in shown
     assert shown.count(" *") == 3
+    floors = cli("rank", *runs, "--no-ci", "--json", "-").json["floors"]
+    assert compared(cli, *runs)["floors"] == floors
+    assert "floors: none 0.0000, all 0." in shown
     assert "* significant: p adjusted for 3 pairs (Holm) is at most 0.05" in shown
     assert "where all (a) and none (b) disagree most, by macro.joint.f1" in shown
     found = compared(cli, *runs)["disagreements"]["samples"][0]["sample_id"]
