@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import bootstrap, comparing, import_time, importing, inference, kernel
+from benchmarks import bootstrap, comparing, import_time, importing, inference, kernel, rewards
 from benchmarks.measure import table
 
 BENCHMARKS = {
@@ -14,6 +14,7 @@ BENCHMARKS = {
     "importing": importing.run,
     "bootstrap": bootstrap.run,
     "comparing": comparing.run,
+    "rewards": rewards.run,
 }
 
 

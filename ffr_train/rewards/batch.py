@@ -16,6 +16,8 @@ from ffr_eval.errors import InputError
 from ffr_eval.metrics.counts import Counts, count
 from ffr_eval.ragged import Ragged
 from ffr_eval.types import Outcome
+from ffr_train.rewards.fragments import KnownIds, coherence
+from ffr_train.rewards.reading import parse_strictly
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from ffr_eval.answer import Answer
     from ffr_eval.ragged import IntArray
     from ffr_train.rewards.embeddings import DialogueEmbeddings
+    from ffr_train.rewards.fragments import Coherence
 
     BoolArray = NDArray[np.bool_]
 
@@ -93,8 +96,11 @@ class Batch:
         self.dialogue: IntArray = np.fromiter(
             (place_of[id(dialogue)] for dialogue in given), np.int64, len(given)
         )
-        self.answers = [parse_answer(text, "strict") for text in self.texts]
-        gold = {text: _gold(text, place) for place, text in enumerate(self.solutions)}
+        self.answers = parse_strictly(self.texts)
+        gold: dict[str, Answer] = {}
+        for place, text in enumerate(self.solutions):
+            if not isinstance(text, str) or text not in gold:
+                gold[text] = _gold(text, place)
         self.gold_answers = [gold[text] for text in self.solutions]
         self.parsed: BoolArray = np.array(
             [answer.outcome is not Outcome.PARSE_ERROR for answer in self.answers], dtype=np.bool_
@@ -117,14 +123,24 @@ class Batch:
     @cached_property
     def counts(self) -> dict[str, Counts]:
         """The kernel's counts of each modality; all ids are outside where none are known."""
-        return {
-            modality: count(
-                universe.encode(self.gold(modality), self.dialogue),
-                universe.encode(self.predicted(modality), self.dialogue),
-                universe.sizes[self.dialogue],
-            )
-            for modality, universe in self._universes.items()
-        }
+        found = {}
+        for modality in MODALITIES:
+            codes = self._codes(modality)
+            gold = codes.take(len(self) + self._gold_place)
+            sizes = self._universes[modality].sizes
+            found[modality] = count(gold, _first(codes, len(self)), sizes[self.dialogue])
+        return found
+
+    @cached_property
+    def coherence(self) -> tuple[Coherence, Coherence]:
+        """Coherence of the answers, and of the gold.
+
+        Both come of one call, so that an answer equal to the gold has exactly its figures.
+        """
+        found = coherence(
+            self.dialogues, self._homes, self._known["utterance"], self._known["image"]
+        )
+        return found.take(np.arange(len(self))), found.take(len(self) + self._gold_place)
 
     def universe(self, modality: str) -> IntArray:
         """How many ids each sample's dialogue has, shape ``(n,)``; 0 where they are not known."""
@@ -164,11 +180,66 @@ class Batch:
             self.reasons.setdefault(term, Counter())[reason] += number
 
     @cached_property
-    def _universes(self) -> dict[str, Universe]:
+    def _gold_place(self) -> IntArray:
+        """The place of each sample's gold among the distinct ones: completions share a prompt."""
+        places: dict[tuple[int, str], int] = {}
+        keys = zip(self.dialogue.tolist(), self.solutions, strict=True)
+        return np.array([places.setdefault(key, len(places)) for key in keys], dtype=np.int64)
+
+    @cached_property
+    def _gold_samples(self) -> IntArray:
+        """A sample of each distinct gold."""
+        samples = np.zeros(int(self._gold_place.max(initial=-1)) + 1, dtype=np.int64)
+        samples[self._gold_place] = np.arange(len(self))
+        return samples
+
+    @cached_property
+    def _homes(self) -> IntArray:
+        """The dialogue of each answer, then of each distinct gold."""
+        return np.concatenate([self.dialogue, self.dialogue[self._gold_samples]])
+
+    @cached_property
+    def _lists(self) -> dict[str, Ragged]:
+        """The ids of each answer, then of each distinct gold."""
         return {
-            modality: Universe(Ragged.from_lists(_ids(d, modality) or () for d in self.dialogues))
+            modality: Ragged.concatenate(
+                [self.predicted(modality), self.gold(modality).take(self._gold_samples)]
+            )
             for modality in MODALITIES
         }
+
+    @cached_property
+    def _known(self) -> dict[str, KnownIds]:
+        return {
+            modality: KnownIds(
+                [_ids(dialogue, modality) for dialogue in self.dialogues],
+                self._homes,
+                self._lists[modality],
+            )
+            for modality in MODALITIES
+        }
+
+    @cached_property
+    def _universes(self) -> dict[str, Universe]:
+        """Those of the known ids; empty where a dialogue's are not known."""
+        return {
+            modality: self._known[modality].universe
+            if self._all_known(modality)
+            else Universe(Ragged.from_lists(_ids(d, modality) or () for d in self.dialogues))
+            for modality in MODALITIES
+        }
+
+    def _codes(self, modality: str) -> Ragged:
+        if self._all_known(modality):
+            return self._known[modality].codes
+        return self._universes[modality].encode(self._lists[modality], self._homes)
+
+    def _all_known(self, modality: str) -> bool:
+        return all(_ids(dialogue, modality) is not None for dialogue in self.dialogues)
+
+
+def _first(lists: Ragged, n: int) -> Ragged:
+    return Ragged(lists.values[: lists.offsets[n]], lists.offsets[: n + 1])
 
 
 def _ids(dialogue: DialogueIds, modality: str) -> tuple[int, ...] | None:

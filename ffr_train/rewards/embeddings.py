@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ffr_eval.ragged import IntArray
 
 QUERY_KEY: Final = "q"
+_BLOCK: Final = 32  # the vectors of that many pairs stay in the processor's cache
+_TABLE_CELLS: Final = 64  # a table of all pairs may have that many times the pairs asked for
 _REMEDY: Final = (
     "an .npz has a vector for each key u<utterance id>, i<image id>, and q for the query"
 )
@@ -44,19 +47,82 @@ class DialogueEmbeddings:
     def rows(self, modality: str, ids: IntArray) -> IntArray:
         """The row of each id, -1 without one."""
         found = self.utterances if modality == "utterance" else self.images
-        return np.fromiter((found.get(i, -1) for i in ids.tolist()), np.int64, len(ids))
+        return np.fromiter(map(found.get, ids.tolist(), repeat(-1)), np.int64, len(ids))
 
-    def unit(self, rows: IntArray) -> FloatArray:
-        """Vectors at some rows at length 1, float64; NaN for row -1, and for what has no direction.
+    def read(self, rows: IntArray) -> Vectors:
+        """The vectors at some rows; none at row -1."""
+        stored = np.asarray(self.vectors)
+        if not stored.size:
+            return Vectors(np.zeros((len(rows), 1)), np.full(len(rows), np.nan))
+        values = stored[rows]
+        if values.dtype.itemsize < np.dtype(np.float32).itemsize:
+            values = values.astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = np.vecdot(values, values).astype(np.float64)
+        unusable = (rows < 0) | ~(np.isfinite(squares) & (squares > 0))
+        if unusable.any():
+            values[unusable] = 0.0
+            squares[unusable] = np.nan
+        return Vectors(values, np.sqrt(squares))
 
-        Without a direction are vectors with NaN or infinity in them, and zero.
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Vectors read for use.
+
+    Attributes:
+        values: Shape ``(m, d)``, as stored, at least float32; 0 where there is none, or none with a
+            direction (NaN, infinity or nothing but 0 in it).
+        lengths: Shape ``(m,)``; NaN there.
+    """
+
+    values: NDArray[Any]
+    lengths: FloatArray
+
+    def cosines(self, left: IntArray, right: IntArray) -> FloatArray:
+        """Cosines of pairs with ``left < right``; NaN where one has no direction."""
+        return _cosine(self._dots(left, right), self.lengths[left] * self.lengths[right])
+
+    def cosines_with(self, other: Vectors) -> FloatArray:
+        """The cosine of each with the only one of another."""
+        return _cosine(self.values @ other.values[0], self.lengths * other.lengths[0])
+
+    def _dots(self, left: IntArray, right: IntArray) -> FloatArray:
+        """Dot products of pairs.
+
+        A pair that occurs many times is multiplied once, and pairs at a distance that many rows
+        occur at by slices of all rows, as copying the rows of pairs costs more than multiplying.
         """
-        there = rows >= 0
-        chosen = np.full((len(rows), self.vectors.shape[1]), np.nan)
-        chosen[there] = self.vectors[rows[there]]
-        lengths = np.sqrt(np.einsum("ij,ij->i", chosen, chosen))
-        usable = np.isfinite(lengths) & (lengths > 0)
-        return chosen / np.where(usable, lengths, np.nan)[:, None]
+        m = len(self.values)
+        if m * m > _TABLE_CELLS * max(len(left), m):
+            return self._dots_one_by_one(left, right)
+        key = left * m + right
+        asked = np.zeros(m * m, dtype=np.bool_)
+        asked[key] = True
+        one, other = np.divmod(np.flatnonzero(asked), m)
+        distance = other - one
+        often = np.bincount(distance, minlength=m) * 6 > np.arange(m, 0, -1)
+        table = np.empty(m * m)
+        for step in np.flatnonzero(often).tolist():
+            dots = np.vecdot(self.values[:-step], self.values[step:])
+            table[step : (m - step) * m : m + 1] = dots
+        rest = ~often[distance]
+        one, other = one[rest], other[rest]
+        table[one * m + other] = self._dots_one_by_one(one, other)
+        found: FloatArray = table[key]
+        return found
+
+    def _dots_one_by_one(self, left: IntArray, right: IntArray) -> FloatArray:
+        dots = np.empty(len(left))
+        for start in range(0, len(left), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            dots[block] = np.vecdot(self.values[left[block]], self.values[right[block]])
+        return dots
+
+
+def _cosine(dots: NDArray[Any], lengths: FloatArray) -> FloatArray:
+    cosines: FloatArray = dots / lengths
+    return np.clip(cosines, -1.0, 1.0, out=cosines)
 
 
 def embeddings_of(vectors: Mapping[str, Any], where: object = None) -> DialogueEmbeddings:

@@ -27,6 +27,7 @@ class Term:
     Attributes:
         name: As it is registered.
         summary: What it is, in a sentence.
+        embedded: Whether it needs vectors: without any in the batch it is left out.
         compute: A batch of n completions and a profile to values of shape ``(n,)``, unweighted; NaN
             where it cannot be computed, with the reason given to :meth:`Batch.cannot`.
     """
@@ -34,6 +35,7 @@ class Term:
     name: str
     summary: str
     compute: Callable[[Batch, Profile], FloatArray]
+    embedded: bool = False
 
 
 def term_named(name: str) -> Term:

@@ -91,5 +91,6 @@ def _mean_cosine(dialogue: DialogueIds, answer: Lists) -> float:
     ordered = [vector for _, vector in sorted(vectors, key=lambda item: item[0])]
     if len(ordered) < 2:
         return 0.5
-    unit = [vector / np.linalg.norm(vector) for vector in ordered]
+    with np.errstate(invalid="ignore", over="ignore"):  # NaN, for a vector without direction
+        unit = [vector / np.linalg.norm(vector) for vector in ordered]
     return float(np.mean([a @ b for a, b in itertools.pairwise(unit)]))

@@ -27,7 +27,8 @@ class Rewards:
         terms: Each term, unweighted, shape ``(n,)``; NaN where it could not be computed.
         total: The weighted sum, shape ``(n,)``; NaN where a term that has weight could not be
             computed.
-        left_out: Terms that no sample has, as no embeddings were given: they are not in the total.
+        left_out: Terms that need embeddings where none were given to any sample: they are not in
+            the total, whatever the other samples are.
         reasons: Why terms could not be computed, and for how many samples.
     """
 
@@ -65,15 +66,20 @@ def score(
         profile = read_profile(profile)
     names = tuple(terms) if terms is not None else tuple(profile.weights)
     batch.reasons.clear()
-    values = {name: term_named(name).compute(batch, profile) for name in names}
-    reasons = {name: dict(found) for name, found in batch.reasons.items()}
+    found = {name: term_named(name) for name in names}
     embedded = any(dialogue.embeddings is not None for dialogue in batch.dialogues)
     left_out = tuple(
         name
-        for name, found in reasons.items()
-        if not embedded and all(reason.startswith(NO_EMBEDDINGS) for reason in found)
+        for name, term in found.items()
+        if term.embedded and not embedded and not profile.released
     )
-    values |= {name: np.full(len(batch), np.nan) for name in left_out}
+    values = {
+        name: np.full(len(batch), np.nan) if name in left_out else term.compute(batch, profile)
+        for name, term in found.items()
+    }
+    for name in left_out:
+        batch.cannot(name, np.ones(len(batch), dtype=np.bool_), NO_EMBEDDINGS)
+    reasons = {name: dict(number) for name, number in batch.reasons.items()}
     total = np.zeros(len(batch))
     for name, weight in profile.weights.items():
         if name in values and name not in left_out:

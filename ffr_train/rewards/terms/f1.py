@@ -11,9 +11,11 @@ from ffr_train.rewards import released
 from ffr_train.rewards.registry import Term
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ffr_eval.metrics.retrieval import FloatArray
-    from ffr_train.rewards.batch import Batch
-    from ffr_train.rewards.profile import Profile
+    from ffr_train.rewards.batch import Batch, BoolArray
+    from ffr_train.rewards.profile import Profile, TermSettings
 
 
 def f1_term(batch: Batch, profile: Profile) -> FloatArray:
@@ -26,17 +28,41 @@ def f1_term(batch: Batch, profile: Profile) -> FloatArray:
     if profile.released:
         return released.f1(batch, settings)
     total = np.zeros(len(batch))
+    for share, value, _ in _modalities(batch, settings):
+        total += share * value
+    return _where_answered(batch, settings, total)
+
+
+def answered_f1(batch: Batch, profile: Profile) -> FloatArray:
+    """The same over the modalities that have gold or were answered: 0 if nothing is right."""
+    settings = profile.settings("f1")
+    total, shares, both = (np.zeros(len(batch)) for _ in range(3))
+    for share, value, live in _modalities(batch, settings):
+        total += share * value * live
+        shares += share * live
+        both += share * value
+    total = np.where(shares > 0, total / np.where(shares > 0, shares, 1.0), both)
+    return _where_answered(batch, settings, total)
+
+
+def _modalities(
+    batch: Batch, settings: TermSettings
+) -> Iterator[tuple[float, FloatArray, BoolArray]]:
+    """Share, F1 · γ^d, and whether there is gold or an answer, of each modality."""
     for share, counts in zip(settings.lambdas, batch.counts.values(), strict=True):
         predicted, gold = counts.tp + counts.fp, counts.tp + counts.fn
         apart = np.abs(predicted - gold).astype(np.float64)
         if settings.relative:
             apart = apart / np.maximum(gold, 1)
         f1 = retrieval.f1(counts.tp, counts.fp, counts.fn)
-        value = np.where(predicted + gold == 0, 1.0, f1 * settings.gamma**apart)
-        total += share * value
+        live = predicted + gold > 0
+        yield share, np.where(live, f1 * settings.gamma**apart, 1.0), live
+
+
+def _where_answered(batch: Batch, settings: TermSettings, values: FloatArray) -> FloatArray:
     if settings.negative_all_or_nothing:
-        total = np.where(batch.negative, batch.silent * sum(settings.lambdas), total)
-    return np.where(batch.parsed, total, 0.0)
+        values = np.where(batch.negative, batch.silent * sum(settings.lambdas), values)
+    return np.where(batch.parsed, values, 0.0)
 
 
 TERM = Term("f1", "F1 of the two modalities with a size penalty", f1_term)
