@@ -21,6 +21,7 @@ from ffr_eval.floors import Floor, floors
 from ffr_eval.metrics.metric import Metric
 from ffr_eval.metrics.named import HEADLINE, parse_metric
 from ffr_eval.same_samples import LoadedRuns, aligned_rows, load_runs
+from ffr_eval.scoring import plain_interval
 from ffr_eval.sources import Request
 from ffr_eval.statistics import (
     Clusters,
@@ -75,7 +76,7 @@ class Pair:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries; values unrounded."""
-        return asdict(self) | {"ci95": plain(self.ci95)}
+        return asdict(self) | {"ci95": plain_interval(self.ci95)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class RankedRun:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries; values unrounded."""
-        return asdict(self) | {"ci95": plain(self.ci95)}
+        return asdict(self) | {"ci95": plain_interval(self.ci95)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,11 +331,6 @@ def require_comparable(names: Sequence[str], metric: Metric) -> None:
         message = f"{metric.name} says what a run does, not how good it is: no value is better"
         remedy = f"compare by another metric, such as {HEADLINE}; `ffr score` reports this one"
         raise InputError(message, field="metric", remedy=remedy)
-
-
-def plain(interval: Interval | None) -> list[float] | None:
-    """An interval as it stands in JSON."""
-    return None if interval is None else [interval.lo, interval.hi]
 
 
 def _to_show(

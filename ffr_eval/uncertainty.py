@@ -102,16 +102,24 @@ def intervals(
     ]
     replicates = bootstrap(parts, resampling.replicates, resampling.seed)
     return {
-        name: _interval(sums, metric, replicates[:, place], resampling)
+        name: interval_of(sums, metric, replicates[:, place], resampling)
         for place, ((name, metric), (sums, _)) in enumerate(
             zip(metrics.items(), parts, strict=True)
         )
     }
 
 
-def _interval(
+def interval_of(
     sums: FloatArray, metric: Metric, replicates: FloatArray, resampling: Resampling
 ) -> Interval | None:
+    """The interval of a metric from its replicates, or ``None`` as :func:`intervals` says.
+
+    Args:
+        sums: The summed terms of each dialogue, shape ``(c, k)``.
+        metric: The metric.
+        replicates: Its value in each resample, shape ``(B,)``.
+        resampling: Which kind of interval.
+    """
     from ffr_eval.statistics import bca_interval, jackknife, percentile_interval
 
     value = metric.of_terms(sums)

@@ -18,24 +18,17 @@ from ffr_eval.report.run_report.contents import (
     Grouping,
     ReferenceRow,
 )
-from ffr_eval.statistics import (
-    Clusters,
-    bca_interval,
-    bootstrap,
-    jackknife,
-    percentile_interval,
-)
+from ffr_eval.statistics import Clusters, bootstrap
+from ffr_eval.uncertainty import interval_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from ffr_eval.metrics.metric import Metric
     from ffr_eval.metrics.protocols import Evaluation
-    from ffr_eval.metrics.retrieval import FloatArray
     from ffr_eval.predictions import PredictionTable
     from ffr_eval.ragged import IntArray
     from ffr_eval.sources import Source
-    from ffr_eval.statistics import Interval
     from ffr_eval.types import Prediction
     from ffr_eval.uncertainty import Resampling
 
@@ -77,20 +70,11 @@ def estimates(
         [(found, metric.resampled(found)) for found in sums], resampling.replicates, resampling.seed
     )
     return [
-        Estimate(metric.of_terms(found), _interval(found, metric, replicates[:, place], resampling))
+        Estimate(
+            metric.of_terms(found), interval_of(found, metric, replicates[:, place], resampling)
+        )
         for place, found in enumerate(sums)
     ]
-
-
-def _interval(
-    sums: FloatArray, metric: Metric, replicates: FloatArray, resampling: Resampling
-) -> Interval | None:
-    value = metric.of_terms(sums)
-    if value is None or len(sums) < 2:
-        return None
-    if resampling.method == "bca":
-        return bca_interval(value, replicates, jackknife(sums, metric.resampled(sums)))
-    return percentile_interval(replicates)
 
 
 # --- groups ---------------------------------------------------------------------------------------
