@@ -89,7 +89,8 @@ def score(
     A term is null where it cannot be computed, and so is a total that it has weight in. Without any
     embeddings, terms that need them are left out of the total.
     """
-    from ffr_eval.cli.output import write_report
+    from ffr_eval.cli.output import require_writable, write_report
+    from ffr_eval.errors import InputError
     from ffr_eval.metrics.named import split_names
     from ffr_train.rewards import term_named
     from ffr_train.rewards.lines import read_completions
@@ -99,6 +100,10 @@ def score(
     names = tuple(dict.fromkeys((*profile.weights, *split_names(terms))))
     for name in names:
         term_named(name)  # a wrong name is refused before anything is read
+    require_writable(json_file)
+    if json_file is not None and json_file.exists() and json_file.samefile(file):
+        remedy = "give another file, or - for standard output"
+        raise InputError("is the file that is read", file=json_file, field="--json", remedy=remedy)
     with progress(f"reading {file} …"):
         batch = read_completions(file)
     with progress("computing rewards …"):

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 TRAINERS: Final = ("swift", "trl", "verifiers", "verl")
 RUN: Final = "run.sh"
 
+_NO_VECTORS: Final = (
+    "the data has no embeddings: terms that need them (order, query_sim) are left out until the"
+    " rows have a column `embeddings` with the path of an .npz"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
@@ -48,6 +53,7 @@ def export(benchmark: Benchmark, out: Path, request: ExportRequest) -> list[str]
         InputError: If there is something in the folder, or it cannot be written.
     """
     from ffr_train.export.data import write_data
+    from ffr_train.rewards import term_named
 
     _refuse_full(out)
     with work_folder(out.resolve(), "export") as work:
@@ -55,6 +61,8 @@ def export(benchmark: Benchmark, out: Path, request: ExportRequest) -> list[str]
         whole.mkdir()
         notes, data = write_data(benchmark, whole, request)
         weights = request.profile.weights
+        if any(term_named(name).embedded for name in weights):
+            notes = [*notes, _NO_VECTORS]
         words = {
             "@PROFILE@": request.profile.name,
             "@DATA@": data,

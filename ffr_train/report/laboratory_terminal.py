@@ -31,7 +31,7 @@ _SIGNS: Final = (
     (UNDESERVED, "!", "yellow"),
     (AT_LEAST_HALF, "+", "green"),
 )
-_NEGATIVE_SIGN: Final = "0"
+_NEGATIVE_SIGN: Final = "°"
 _MOST_ARMS: Final = 3
 _LEAST_SHARE: Final = 0.05
 _TITLES: Final = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ffr_eval.answer import parse_answer
+from ffr_eval.answer import MAX_DIGITS, parse_answer
 from ffr_eval.coding import Universe
 from ffr_eval.errors import InputError
 from ffr_eval.metrics.counts import Counts, count
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     BoolArray = NDArray[np.bool_]
 
 MODALITIES: Final = ("utterance", "image")
+_NO_ID: Final = 10**MAX_DIGITS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +48,14 @@ class DialogueIds:
     img_ids: tuple[int, ...] | None = None
     image_turns: Mapping[int, int] = field(default_factory=dict)
     embeddings: DialogueEmbeddings | None = None
+
+    def __post_init__(self) -> None:
+        turns = [turn for turn in self.image_turns.values() if turn is not None]
+        named = (("utt_ids", self.utt_ids), ("img_ids", self.img_ids), ("image_turn", turns))
+        for name, ids in named:
+            if ids and not 0 <= min(ids) <= max(ids) < _NO_ID:
+                remedy = f"ids are whole numbers of at most {MAX_DIGITS} digits"
+                raise InputError("an id is out of range", field=name, remedy=remedy)
 
 
 NOTHING_KNOWN: Final = DialogueIds()
@@ -240,6 +249,24 @@ class Batch:
 
 def _first(lists: Ragged, n: int) -> Ragged:
     return Ragged(lists.values[: lists.offsets[n]], lists.offsets[: n + 1])
+
+
+def gold_outside(batch: Batch) -> tuple[int, str, str] | None:
+    """The first sample whose gold the dialogue does not have, what is wrong, and what to do.
+
+    No answer could find such gold.
+    """
+    for modality, name in zip(MODALITIES, ("utt_ids", "img_ids"), strict=True):
+        counts = batch.counts[modality]
+        outside = (counts.tp_outside + counts.fn_outside > 0) & batch.ids_known(modality)
+        if outside.any():
+            place = int(outside.argmax())
+            known = set(getattr(batch.dialogues[batch.dialogue[place]], name) or ())
+            strange = [i for i in batch.gold(modality)[place].tolist() if i not in known]
+            message = f"{modality} {strange[0]} of the gold is not among the dialogue's {name}"
+            remedy = f"complete {name}, or correct the gold; leave {name} out if not known"
+            return place, message, remedy
+    return None
 
 
 def _ids(dialogue: DialogueIds, modality: str) -> tuple[int, ...] | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ffr_eval.errors import InputError
-from ffr_train.rewards.batch import Batch, DialogueIds
+from ffr_train.rewards.batch import Batch, DialogueIds, gold_outside
 from ffr_train.rewards.embeddings import DialogueEmbeddings, read_embeddings
 from ffr_train.rewards.profile import DEFAULT, Profile, read_profile
 from ffr_train.rewards.registry import term_named
@@ -121,6 +121,8 @@ class TrainerReward:
         """
         names = ("solution", "sample_id", *COLUMNS)
         given = {name: columns[name] for name in names if columns.get(name) is not None}
+        # A column that is there says that there are vectors, also where this batch has none.
+        embedded = "embeddings" in columns
         if self._is_last(completions, given):
             last: Rewards = self._last[-1]
             return last
@@ -146,7 +148,11 @@ class TrainerReward:
             ]
             solutions = given.get("solution") or [solution for _, solution in found]
         batch = Batch(completions, solutions, dialogues)
-        result = score(batch, self.profile, self.terms)
+        outside = gold_outside(batch)
+        if outside is not None:
+            place, message, remedy = outside
+            raise InputError(f"row {place}: {message}", field="solution", remedy=remedy)
+        result = score(batch, self.profile, self.terms, embedded=embedded)
         self._started = True
         self._count(result)
         self._last = (completions, list(completions), given, result)
@@ -189,7 +195,10 @@ class TrainerReward:
         Raises:
             UncomputableError: If the total could not be computed. A number would train on it.
         """
-        given = {name: [value] for name, value in columns.items() if value is not None}
+        kept = {name: value for name, value in columns.items() if value is not None}
+        if "embeddings" in columns:  # it is expected, also where this sample has none
+            kept["embeddings"] = columns["embeddings"]
+        given = {name: [value] for name, value in kept.items()}
         result = self.rewards([completion], given)
         values = result.to_dicts()[0]
         if values["total"] is None:

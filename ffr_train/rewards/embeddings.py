@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ffr_eval.ragged import IntArray
 
 QUERY_KEY: Final = "q"
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 _BLOCK: Final = 32  # the vectors of that many pairs stay in the processor's cache
 _TABLE_CELLS: Final = 64  # a table of all pairs may have that many times the pairs asked for
 _REMEDY: Final = (
@@ -144,7 +146,7 @@ def embeddings_of(vectors: Mapping[str, Any], where: object = None) -> DialogueE
             raise InputError(message, file=where, field=key, remedy="use one encoder for all")
         if key == QUERY_KEY:
             query = len(stacked)
-        elif key[:1] in rows and key[1:].isascii() and key[1:].isdigit():
+        elif key[:1] in rows and _NUMBER.fullmatch(key[1:]):
             rows[key[0]][int(key[1:])] = len(stacked)
         else:
             raise InputError(f"unknown key {key!r}", file=where, field=key, remedy=_REMEDY)
@@ -165,5 +167,12 @@ def read_embeddings(path: Path) -> DialogueEmbeddings:
             return embeddings_of({key: archive[key] for key in archive.files}, path)
     except FileNotFoundError:
         raise InputError("no such file", file=path, remedy=_REMEDY) from None
-    except (OSError, ValueError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        zipfile.BadZipFile,
+        AttributeError,
+        TypeError,
+    ) as error:
         raise InputError(f"is no .npz of vectors: {error}", file=path, remedy=_REMEDY) from None

@@ -8,8 +8,8 @@ import msgspec
 
 from ffr_eval.errors import InputError
 from ffr_eval.jsonl import read_records
-from ffr_train.rewards.batch import MODALITIES, Batch
-from ffr_train.rewards.columns import IDS, known_ids, with_embeddings
+from ffr_train.rewards.batch import Batch, gold_outside
+from ffr_train.rewards.columns import known_ids, with_embeddings
 from ffr_train.rewards.embeddings import read_embeddings
 
 if TYPE_CHECKING:
@@ -103,19 +103,11 @@ def _batch(
 
 
 def _check_gold(batch: Batch, rows: Sequence[Located[CompletionRecord]], path: Path) -> None:
-    """Refuse gold that the dialogue does not have: it could not be found by any answer."""
-    for modality, name in zip(MODALITIES, IDS, strict=True):
-        counts = batch.counts[modality]
-        outside = (counts.tp_outside + counts.fn_outside > 0) & batch.ids_known(modality)
-        if outside.any():
-            place = int(outside.argmax())
-            known = set(getattr(batch.dialogues[batch.dialogue[place]], name) or ())
-            strange = [i for i in batch.gold(modality)[place].tolist() if i not in known]
-            message = f"{modality} {strange[0]} of the gold is not among the dialogue's {name}"
-            remedy = f"complete {name}, or correct the gold; leave {name} out if not known"
-            raise InputError(
-                message, file=path, line=rows[place].line, field="solution", remedy=remedy
-            )
+    found = gold_outside(batch)
+    if found is not None:
+        place, message, remedy = found
+        line = rows[place].line
+        raise InputError(message, file=path, line=line, field="solution", remedy=remedy)
 
 
 def _placed(error: InputError, path: Path, line: int, field: str) -> InputError:

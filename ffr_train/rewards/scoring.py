@@ -50,7 +50,11 @@ class Rewards:
 
 
 def score(
-    batch: Batch, profile: Profile | str = DEFAULT, terms: Sequence[str] | None = None
+    batch: Batch,
+    profile: Profile | str = DEFAULT,
+    terms: Sequence[str] | None = None,
+    *,
+    embedded: bool | None = None,
 ) -> Rewards:
     """Compute the terms of a profile.
 
@@ -58,6 +62,9 @@ def score(
         batch: The completions.
         profile: The profile or its name: ``fixed``, ``paper`` or ``released``.
         terms: Which terms; by default those that have weight.
+        embedded: Whether samples are to have embeddings: one without is then not computable,
+            otherwise terms that need them are left out of every total. By default, whether any of
+            this batch has; say it where one training is scored in several batches.
 
     Raises:
         InputError: If the profile or a term is unknown.
@@ -67,7 +74,8 @@ def score(
     names = tuple(terms) if terms is not None else tuple(profile.weights)
     batch.reasons.clear()
     found = {name: term_named(name) for name in names}
-    embedded = any(dialogue.embeddings is not None for dialogue in batch.dialogues)
+    if embedded is None:
+        embedded = any(dialogue.embeddings is not None for dialogue in batch.dialogues)
     left_out = tuple(
         name
         for name, term in found.items()

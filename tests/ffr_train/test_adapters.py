@@ -258,3 +258,36 @@ def test_adapters_are_small(path: Path) -> None:
                 prose |= set(range(first.lineno, (first.end_lineno or 0) + 1))
     lines = enumerate(source.splitlines(), 1)
     assert sum(bool(line.strip()) and number not in prose for number, line in lines) <= 30
+
+
+def test_a_sample_gets_the_same_alone_and_in_company(
+    rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """Where others have vectors, one without is not computable, however few are scored at once."""
+    row = rows[0]
+    reward = TrainerReward()
+    text = row["completion"]
+    pair = {name: [row[name]] * 2 for name in ("solution", "utt_ids", "img_ids", "image_turn")}
+    assert reward.column("total", [text] * 2, pair | {"embeddings": [None, None]}) == [None, None]
+    alone = {name: values[0] for name, values in pair.items()}
+    assert "order" not in reward.one(text, alone)
+    with pytest.raises(UncomputableError, match="no embeddings"):
+        reward.one(text, alone | {"embeddings": None})
+
+
+def test_gold_beyond_the_dialogue_is_refused(rows: list[dict[str, Any]]) -> None:
+    gold = "<|utt_ids_start|>[50]<|utt_ids_end|>;<|img_ids_start|>[]<|img_ids_end|>"
+    ids = {"utt_ids": [[0, 1]], "img_ids": [[]], "image_turn": [[]]}
+    with pytest.raises(InputError, match="row 0: utterance 50 of the gold is not among"):
+        TrainerReward().rewards([gold], {"solution": [gold], **ids})
+
+
+def test_ids_that_no_column_holds_and_empty_files_are_refused(tmp_path: Path) -> None:
+    gold = "<|utt_ids_start|>[1]<|utt_ids_end|>;<|img_ids_start|>[]<|img_ids_end|>"
+    columns = {"solution": [gold], "utt_ids": [[1, 2**63]], "img_ids": [[]], "image_turn": [[]]}
+    with pytest.raises(InputError, match="utt_ids: an id is out of range"):
+        TrainerReward().rewards([gold], columns)
+    (tmp_path / "empty.npz").touch()
+    columns |= {"utt_ids": [[1]], "embeddings": [str(tmp_path / "empty.npz")]}
+    with pytest.raises(InputError, match=r"is no \.npz of vectors"):
+        TrainerReward().rewards([gold], columns)

@@ -206,3 +206,12 @@ def test_commands_suggest(cli: Any) -> None:
     assert "did you mean 'score'?" in cli.refused("train", "rewards", "scor")
     assert "did you mean 'rewards'?" in cli.refused("train", "reward")
     assert {"bandit", "check", "explain", "score"} <= set(cli("train", "rewards", "-h").out.split())
+
+
+def test_the_file_that_is_read_is_never_overwritten(cli: Any, jsonl: Any) -> None:
+    gold = "<|utt_ids_start|>[1]<|utt_ids_end|>;<|img_ids_start|>[]<|img_ids_end|>"
+    file = jsonl([{"completion": gold, "solution": gold}])
+    before = file.read_bytes()
+    told = cli.refused("train", "rewards", "score", file, "--json", file)
+    assert "is the file that is read" in told
+    assert file.read_bytes() == before
