@@ -73,7 +73,7 @@ def print_check(check: Check, console: Console | None = None) -> None:
     console.print(
         "!! earns more than the gold   ! earns at least a random half of the gold's reward with a"
         " lower strict F1\n"
-        "+ earns as much with as good a strict F1   0 a wrong answer to a query without gold earns"
+        "+ earns as much with as good a strict F1   ° a wrong answer to a query without gold earns"
         " something\n"
         "terms are unweighted means; strict F1: micro.joint.f1 of protocol strict"
     )
