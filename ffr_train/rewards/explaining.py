@@ -9,7 +9,7 @@ import numpy as np
 
 from ffr_eval.metrics import retrieval
 from ffr_train.rewards.batch import MODALITIES
-from ffr_train.rewards.terms.f1 import answered_f1
+from ffr_train.rewards.terms.f1 import answered_f1, relative_excess
 from ffr_train.rewards.terms.gate import LEAST
 
 if TYPE_CHECKING:
@@ -123,6 +123,9 @@ def _f1(batch: Batch, profile: Profile) -> list[str]:
         shown = f"{apart:g}"
         if settings.relative:
             shown, apart = f"({apart:g}/{max(gold, 1)})", apart / max(gold, 1)
+            excess = float(relative_excess(batch)[0])
+            if excess > apart:
+                shown, apart = f"{excess:.4g} (excess of the whole fragment)", excess
         penalty = settings.gamma**apart
         lines.append(
             f"{name}: {tp} right, {fp} wrong, {fn} missed: P {precision:.4f}, R {recall:.4f},"

@@ -66,13 +66,15 @@ class Oracle:
 
     def _f1s(self) -> list[float]:
         found = []
+        sizes = [sum(len(set(ids)) for ids in part) for part in (self.answer, self.gold)]
+        excess = max(0, sizes[0] - sizes[1]) / max(sizes[1], 1)
         for ids, gold_ids in zip(self.answer, self.gold, strict=True):
             p, g = set(ids), set(gold_ids)
             if not p and not g:
                 found.append(1.0)
                 continue
             apart = abs(len(p) - len(g))
-            base = 0.8 ** (apart / max(len(g), 1)) if self.fixed else 0.95**apart
+            base = 0.8 ** max(apart / max(len(g), 1), excess) if self.fixed else 0.95**apart
             found.append(2 * len(p & g) / (len(p) + len(g)) * base)
         return found
 
