@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ffr_eval.errors import InputError
 from ffr_eval.floors import Floor, floors
-from ffr_eval.metrics.named import HEADLINE, parse_metric
+from ffr_eval.metrics.named import ADJUSTED, HEADLINE, parse_metric
 from ffr_eval.metrics.protocols import protocol_named
 from ffr_eval.same_samples import (
     require_different,
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from ffr_eval.metrics.metric import Better, Metric
     from ffr_eval.metrics.protocols import ProtocolName
     from ffr_eval.statistics import Interval
-
-ADJUSTED: Final = "micro.joint.adjusted_f1"
-"""What stands beside the metric in every ranking: the headline corrected for chance."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,15 +79,6 @@ _COUNT_TERMS: Final[dict[str, Terms]] = {
 }
 
 
-def _arithmetic_mean(a: FloatArray, b: FloatArray) -> FloatArray:
-    return (a + b) / 2
-
-
-def of_those_that_count(a: FloatArray, b: FloatArray, mean: Mean) -> FloatArray:
-    """The mean of two values; the other one where one is NaN."""
-    return np.where(np.isnan(a), b, np.where(np.isnan(b), a, mean(a, b)))
-
-
 def _micro(
     modality: str, terms: Terms, width: int, figure: Figure, mean: Mean
 ) -> tuple[Terms, Value]:
@@ -126,7 +117,7 @@ class _Joint:
 
     def __call__(self, sums: FloatArray) -> FloatArray:
         width = self.width
-        return of_those_that_count(
+        return retrieval.of_those_that_count(
             self.one(sums[..., :width]), self.one(sums[..., width:]), self.mean
         )
 
@@ -146,7 +137,7 @@ def _per_modality(
     if modality != "joint":
         return values(evaluation, modality)
     utterance, image = (values(evaluation, name) for name in BOTH)
-    return of_those_that_count(utterance, image, mean)
+    return retrieval.of_those_that_count(utterance, image, mean)
 
 
 def _sample_figure(figure: Figure) -> Callable[[Evaluation, str], FloatArray]:
@@ -208,26 +199,26 @@ RECALL = MetricFamily(
 F1 = MetricFamily(
     "f1",
     "2 tp / (2 tp + fp + fn); joint: the mean of the modalities",
-    _of_counts(_f1, _arithmetic_mean),
+    _of_counts(_f1, retrieval.arithmetic_mean),
 )
 MCC = MetricFamily(
     "mcc",
     "Matthews correlation of ids predicted and ids in the gold; joint: the mean of the modalities",
     _of_counts(
         retrieval.mcc,
-        _arithmetic_mean,
+        retrieval.arithmetic_mean,
         lambda evaluation, modality: getattr(evaluation, modality).mcc,
     ),
 )
 JACCARD = MetricFamily(
     "jaccard",
     "tp / (tp + fp + fn); joint: the mean of the modalities",
-    _of_counts(_jaccard, _arithmetic_mean),
+    _of_counts(_jaccard, retrieval.arithmetic_mean),
 )
 
 
 def _build_f_beta(average: str, modality: str, beta: float) -> tuple[Terms, Value]:
-    return _of_counts(partial(_f_beta, beta=beta), _arithmetic_mean)(average, modality)
+    return _of_counts(partial(_f_beta, beta=beta), retrieval.arithmetic_mean)(average, modality)
 
 
 F_BETA = MetricFamily(
@@ -266,7 +257,7 @@ def _tolerant(figure: Figure) -> Callable[[str, str, int], tuple[Terms, Value]]:
             return np.where(evaluation.counted("utterance"), found, np.nan)
 
         if average == "micro":
-            return _micro(modality, terms, 5, figure, _arithmetic_mean)
+            return _micro(modality, terms, 5, figure, retrieval.arithmetic_mean)
         return mean_of(values)
 
     return build
@@ -337,7 +328,7 @@ def _against_chance(figure: Figure) -> Callable[[str, str], tuple[Terms, Value]]
         def terms(evaluation: Evaluation) -> FloatArray:
             return side_by_side(*(c for name in names for c in _chance_terms(evaluation, name).T))
 
-        return _micro(modality, terms, 4, figure, _arithmetic_mean)
+        return _micro(modality, terms, 4, figure, retrieval.arithmetic_mean)
 
     return build
 
@@ -495,7 +486,7 @@ def _abstention_terms(evaluation: Evaluation) -> FloatArray:
 
 def _abstention(figure: Figure) -> Callable[[str, str], tuple[Terms, Value]]:
     def build(average: str, modality: str) -> tuple[Terms, Value]:  # noqa: ARG001
-        return _micro("", _abstention_terms, 5, figure, _arithmetic_mean)
+        return _micro("", _abstention_terms, 5, figure, retrieval.arithmetic_mean)
 
     return build
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 HEADLINE: Final = "micro.joint.f1"
 """The metric that ranks use unless another is named."""
 
+ADJUSTED: Final = "micro.joint.adjusted_f1"
+"""What stands beside it in every ranking: the headline corrected for chance."""
+
 FIGURES: Final = ("precision", "recall", "f1", "mcc")
 
 ALL_FIGURES: Final = tuple(f"{a}.{m}.{f}" for a in AVERAGES for m in MODALITIES for f in FIGURES)

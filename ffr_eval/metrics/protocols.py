@@ -9,7 +9,7 @@ one of its answers has to, the new rules get a new number, and the old ones stay
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -19,8 +19,6 @@ from ffr_eval.metrics.counts import count
 from ffr_eval.plugins import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from ffr_eval.metrics.counts import Counts
@@ -317,21 +315,11 @@ def _sample_mcc(counts: Counts, columns: ModalityColumns, protocol: Protocol) ->
 
 def _joint_samples(a: SampleFigures, b: SampleFigures) -> SampleFigures:
     return SampleFigures(
-        _of_those_that_count(a.precision, b.precision, retrieval.harmonic_mean),
-        _of_those_that_count(a.recall, b.recall, retrieval.harmonic_mean),
-        _of_those_that_count(a.f1, b.f1, _arithmetic_mean),
-        _of_those_that_count(a.mcc, b.mcc, _arithmetic_mean),
+        retrieval.of_those_that_count(a.precision, b.precision, retrieval.harmonic_mean),
+        retrieval.of_those_that_count(a.recall, b.recall, retrieval.harmonic_mean),
+        retrieval.of_those_that_count(a.f1, b.f1, retrieval.arithmetic_mean),
+        retrieval.of_those_that_count(a.mcc, b.mcc, retrieval.arithmetic_mean),
     )
-
-
-def _of_those_that_count(
-    a: FloatArray, b: FloatArray, mean: Callable[[Any, Any], FloatArray]
-) -> FloatArray:
-    return np.where(np.isnan(a), b, np.where(np.isnan(b), a, mean(a, b)))
-
-
-def _arithmetic_mean(a: FloatArray, b: FloatArray) -> FloatArray:
-    return (a + b) / 2
 
 
 def _mean(values: FloatArray) -> tuple[float | None, int]:

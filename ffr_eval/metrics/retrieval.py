@@ -6,11 +6,13 @@ that shape.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import ArrayLike, NDArray
 
     FloatArray: TypeAlias = NDArray[np.float64]
@@ -55,3 +57,15 @@ def mcc(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, tn: ArrayLike) -> FloatArra
 def harmonic_mean(a: ArrayLike, b: ArrayLike) -> FloatArray:
     """``2ab / (a + b)``, 0 where both are 0."""
     return ratio(np.multiply(2.0, np.multiply(a, b)), np.add(a, b))
+
+
+def arithmetic_mean(a: ArrayLike, b: ArrayLike) -> FloatArray:
+    """``(a + b) / 2``."""
+    return np.add(a, b, dtype=np.float64) / 2
+
+
+def of_those_that_count(
+    a: FloatArray, b: FloatArray, mean: Callable[[Any, Any], FloatArray]
+) -> FloatArray:
+    """The mean of two values; the other one where one is NaN."""
+    return np.where(np.isnan(a), b, np.where(np.isnan(b), a, mean(a, b)))

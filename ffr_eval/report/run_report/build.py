@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ffr_eval.errors import InputError
-from ffr_eval.metrics.named import FIGURES, HEADLINE, parse_metric
+from ffr_eval.metrics.named import ADJUSTED, FIGURES, HEADLINE, parse_metric
 from ffr_eval.metrics.protocols import evaluate
 from ffr_eval.predictions import OUTCOME_CODE
 from ffr_eval.report.run_report import sections
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from ffr_eval.report.run_report.contents import Role
     from ffr_eval.sources import Source
 
-ADJUSTED: Final = "micro.joint.adjusted_f1"
 MACRO: Final = "macro.joint.f1"
 COLUMNS: Final = (
     HEADLINE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from ffr_eval.comparison import ALPHA
 from ffr_eval.metrics.groups import CROSS
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ Role: TypeAlias = Literal["run", "trivial", "ceiling"]
 
 TRIVIAL_MODELS: Final = frozenset({"all", "none", "random"})
 """Models that do not look at the query: ranked, but never marked as the best of a column."""
-
-ALPHA: Final = 0.05
-"""What counts as significant after Holm's correction."""
 
 
 @dataclass(frozen=True, slots=True)
