@@ -43,8 +43,13 @@ $(VENV)/.demo: $(BIN)/python $(SOURCES)
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[leaderboard,lexical]'
 	touch $@
 
-$(VENV)/.test: $(BIN)/python $(SOURCES)
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
+# Its start-up hook (see the file) lets torchvision's CUDA build be imported beside CPU torch.
+HOOK := torchvision_beside_cpu_torch
+
+$(VENV)/.test: $(BIN)/python $(SOURCES) tests/environment/$(HOOK).py
+	$(PIP) install --quiet --constraint constraints.txt torch torchvision --editable '.[test]'
+	site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+		&& cp tests/environment/$(HOOK).py "$$site" && echo "import $(HOOK)" > "$$site/$(HOOK).pth"
 	touch $@
 
 clean:
