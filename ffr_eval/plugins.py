@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = "ffr.commands"
 """A subcommand of ``ffr``: a :class:`click.Command`."""
+ENCODERS: Final = "ffr.encoders"
+"""Makes vectors of text and images: a subclass of :class:`baselines.encoders.encoder.Encoder`."""
 EXPORTERS: Final = "ffr.exporters"
 """A format to write: an :class:`ffr_eval.exporters.Exporter`."""
 IMPORTERS: Final = "ffr.importers"
