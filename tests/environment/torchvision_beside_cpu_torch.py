@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from importlib.abc import MetaPathFinder
+from importlib.machinery import PathFinder, SourceFileLoader
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -27,15 +28,25 @@ kept = []  # the operators live as long as the library object
 
 
 class DeclareOperators(MetaPathFinder):
-    """Declares the operators just before torchvision is imported, then gets out of the way."""
+    """Has the operators declared just before torchvision is executed; looking for it is free."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name == "torchvision":
-            sys.meta_path.remove(self)
-            declare()
-        return None
+        if name != "torchvision":
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = DeclaringLoader(name, spec.loader.path)
+        return spec
+
+
+class DeclaringLoader(SourceFileLoader):
+    """Loads torchvision after its operators are declared."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        declare()
+        super().exec_module(module)
 
 
 def declare() -> None:
@@ -44,7 +55,7 @@ def declare() -> None:
         fits = version("torch").endswith("+cpu") == version("torchvision").endswith("+cpu")
     except PackageNotFoundError:
         return
-    if fits:
+    if fits or kept:
         return
     import torch
 
