@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from baselines.model import ModelInfo
     from baselines.runner import RunResult
@@ -42,6 +42,22 @@ _SHOWN_FAILURES: Final = 5
     "-o", "--option", "pairs", multiple=True, metavar="KEY=VALUE", help="An option of the model."
 )
 @click.option("--save-scores", is_flag=True, help="Keep the scores of scoring models.")
+@click.option(
+    "--device", default="auto", help="Where to compute embeddings: auto, cpu, cuda, cuda:1, mps."
+)
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), help="How many elements to embed at once, at most."
+)
+@click.option(
+    "--python",
+    type=click.Path(path_type=Path),
+    help="Compute embeddings in this interpreter, which has the encoder's libraries.",
+)
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The embedding store's folder.",
+)
 def run(
     model: str,
     benchmark: str,
@@ -51,19 +67,29 @@ def run(
     tune_on: str | None,
     pairs: tuple[str, ...],
     save_scores: bool,
+    device: str,
+    batch_size: int | None,
+    python: Path | None,
+    store: Path | None,
 ) -> None:
     """Run MODEL over BENCHMARK into a run folder.
 
     BENCHMARK is a benchmark folder, or the name of a bundled one. A run that was interrupted goes
     on when the same command is given again. `ffr models` lists the models and their options.
 
+    --device, --batch-size, --python and --store are for models that compute embeddings. They say
+    where and how fast, never what: a run may go on with others.
+
     \b
     Examples:
       ffr run bm25 ffr-sample --out runs/bm25
       ffr run bm25 ffr-sample --tune-on dev --split test --out runs/bm25-tuned
       ffr run bm25 my-benchmark -o k=8 -o captions=true --out runs/bm25-k8
+      ffr run sentence my-benchmark --tune-on dev --device cuda --out runs/sentence
+      ffr run gme my-benchmark --python gme-venv/bin/python --batch-size 4 --out runs/gme
     """  # noqa: D301 - click needs the backspace
-    from baselines.model import parse_pairs
+    from baselines.encoders.encoder import Machine
+    from baselines.options import parse_pairs
     from baselines.runner import run as run_model
 
     options = parse_pairs(pairs)
@@ -76,11 +102,13 @@ def run(
             split,
             limit,
             tune_on,
+            machine=Machine(device, batch_size, python, store),
             save_scores=save_scores,
             progress=True,
             note=_note,
         )
     _summarise(result)
+    _print_oracle_gap(result)
     click.echo(f"next: ffr score {out}")
     if result.failed:
         raise SystemExit(1)
@@ -192,6 +220,29 @@ def _summarise(result: RunResult) -> None:
     click.echo('  → "meta" in predictions.jsonl says why', err=True)
 
 
+def _print_oracle_gap(result: RunResult) -> None:
+    """What was tuned, and how the best policies in hindsight compare; nothing if not known."""
+    import msgspec
+
+    from baselines.selection import Policy, described
+
+    gap, selection = result.record.oracle_gap or {}, result.record.selection or {}
+    for name in ("utterance", "image"):
+        if name not in gap:
+            continue
+        figures = gap[name]
+        used, best = (
+            described(msgspec.convert(figures[key], Policy)) for key in ("policy", "best_policy")
+        )
+        learned = selection.get(name)
+        dev_f1 = learned.get("dev_f1") if isinstance(learned, dict) else None
+        there = "no gold" if dev_f1 is None else f"F1 {dev_f1:.3f}"
+        click.echo(
+            f"selection of {name}s: {used} ({there} on {result.record.tune_on!r}, "
+            f"{figures['f1']:.3f} here; best in hindsight: {best}, {figures['best_f1']:.3f})"
+        )
+
+
 def _model_record(info: ModelInfo) -> dict[str, Any]:
     from dataclasses import asdict
 
@@ -205,24 +256,44 @@ def _model_record(info: ModelInfo) -> dict[str, Any]:
 
 
 def _print_models(infos: list[ModelInfo]) -> None:
+    import msgspec
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("model", "answers", "reads", "options", "installed"):
-        table.add_column(heading, overflow="fold")
+    from baselines.selection import SelectionOptions
+
+    shared = _texts(msgspec.to_builtins(SelectionOptions()))
+    models = Table(box=None, pad_edge=False)
+    options = Table(box=None, pad_edge=False, show_header=False)
+    for table, headings in (
+        (models, ("model", "answers", "reads", "installed")),
+        (options, ("model", "options")),
+    ):
+        for heading in headings:
+            table.add_column(heading, overflow="fold", no_wrap=heading == "model")
     for info in infos:
-        kept = info.capabilities
-        options = " ".join(f"{key}={_value(value)}" for key, value in info.options.items())
+        answers = info.capabilities.answers if info.capabilities else ""
         hint = f"no: pip install 'ffr-eval[{info.extra}]'" if info.extra else "no"
-        table.add_row(
-            info.name,
-            kept.answers if kept else "",
-            _reads(info),
-            options,
-            "yes" if info.installed else hint,
-        )
-    Console(highlight=False, markup=False).print(table)
+        models.add_row(info.name, answers, _reads(info), "yes" if info.installed else hint)
+        common = shared if answers == "scores" else {}
+        own = {key: text for key, text in _texts(info.options).items() if common.get(key) != text}
+        if own:
+            options.add_row(info.name, _joined(own))
+    options.add_row("all with scores", _joined(shared))
+    console = Console(highlight=False, markup=False)
+    console.print(models)
+    console.print("\nOptions (-o KEY=VALUE) with their defaults:")
+    console.print(options)
+
+
+def _joined(options: Mapping[str, str]) -> str:
+    return " ".join(f"{key}={text}" for key, text in options.items())
+
+
+def _texts(options: Mapping[str, Any]) -> dict[str, str]:
+    """The options as one would give them."""
+    texts = {key: _value(value) for key, value in options.items()}
+    return {key: f"'{text}'" if " " in text else text for key, text in texts.items()}
 
 
 def _reads(info: ModelInfo) -> str:

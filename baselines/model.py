@@ -8,14 +8,14 @@ samples one by one, with ids or text (:meth:`Model.predict`) or with scores
 from __future__ import annotations
 
 import importlib.util
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
 import numpy as np
 
+from baselines.options import make_options
 from baselines.selection import (
     Policies,
     ScoreLists,
@@ -27,14 +27,17 @@ from baselines.selection import (
     tuned_record,
 )
 from ffr_eval.errors import FfrError, InputError, MissingExtraError
-from ffr_eval.plugins import MODELS, load, nearest, registered
+from ffr_eval.plugins import MODELS, load, registered
 from ffr_eval.ragged import Ragged
 from ffr_eval.types import Fragment, Outcome, Prediction, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from baselines.encoders.encoder import Machine
     from baselines.selection import FloatArray
+    from ffr_eval.benchmark import Benchmark
+    from ffr_eval.ragged import IntArray
     from ffr_eval.types import Dialogue
 
 
@@ -74,6 +77,9 @@ class Model(ABC):
         Options: The type of its options: a frozen :class:`msgspec.Struct` that forbids unknown
             fields, with a default for each.
         prompt_hash: Identifies the prompt; ``None`` for a model without one.
+        revision: Identifies the weights; ``None`` for a model without any. Known once :meth:`use`
+            was called; a run goes on with the same weights only.
+        name: The registered name; :func:`create` sets it.
 
     Args:
         options: An instance of ``Options``.
@@ -85,9 +91,43 @@ class Model(ABC):
     version: ClassVar[str] = "1"
     Options: ClassVar[type[msgspec.Struct]] = NoOptions
     prompt_hash: str | None = None
+    revision: str | None = None
+    name: str = "this model"
 
     def __init__(self, options: msgspec.Struct) -> None:
         self.options = options
+
+    def use(self, machine: Machine) -> None:
+        """Take up where and how fast to compute; :func:`create` calls it, settings or not.
+
+        What a machine says never changes an answer, so it is no part of a run's identity.
+
+        Raises:
+            InputError: If a setting was given that the model has no use for.
+        """
+        given = machine_settings(machine)
+        if given:
+            message = f"{self.name} computes no embeddings: {given[0]} has no effect"
+            raise InputError(message, remedy=f"leave out {' and '.join(given)}")
+
+    def prepare(  # noqa: B027 - needed only by models that work ahead
+        self,
+        benchmark: Benchmark,
+        rows: IntArray,
+        progress: bool,
+        note: Callable[[str], None],
+    ) -> None:
+        """Do ahead, for many samples at once, what their answers need; must not read the gold.
+
+        Called once, before :meth:`fit` and the first answer, unless there is nothing to do. If it
+        fails, nothing is predicted and the run ends; what it did must not hinder the next try.
+
+        Args:
+            benchmark: The benchmark that is run over.
+            rows: Every sample that this session will ask for, also for tuning, each once.
+            progress: Show progress on stderr, if it is a terminal.
+            note: Tells the user something.
+        """
 
     def fit(self, samples: Sequence[Sample]) -> dict[str, Any] | None:  # noqa: ARG002 - an interface
         """Learn from the tuning split; the samples have their gold.
@@ -171,12 +211,12 @@ class ScoringModel(Model):
         scores = [checked_scores(self.score(hidden(sample)), sample) for sample in samples]
         utterance = tune(
             ScoreLists.from_arrays([score.utterance for score in scores]),
-            _gold_positions(samples, "utt_ids"),
+            Ragged.from_lists([gold_positions(sample, "utt_ids") for sample in samples]),
             self.policies.utterance,
         )
         image = tune(
             ScoreLists.from_arrays([score.image for score in scores]),
-            _gold_positions(samples, "img_ids"),
+            Ragged.from_lists([gold_positions(sample, "img_ids") for sample in samples]),
             self.policies.image,
         )
         learned = tuned_record(utterance, image, len(samples))
@@ -262,96 +302,66 @@ def registered_models() -> list[ModelInfo]:
     return infos
 
 
-def create(name: str, options: Mapping[str, Any]) -> Model:
+def create(name: str, options: Mapping[str, Any], machine: Machine | None = None) -> Model:
     """Make a registered model.
 
     Args:
         name: Its registered name.
         options: Options by name; values may be strings, as from a command line.
+        machine: Where and how fast it computes. If it names another interpreter, what the model
+            requires is looked for there when it is needed, not here.
 
     Raises:
-        InputError: If there is no such model or option, or a value is of the wrong type.
+        InputError: If there is no such model or option, a value is of the wrong type, or the model
+            has no use for a setting of ``machine``.
         MissingExtraError: If an optional dependency is not installed.
         FfrError: If the model's own code fails.
     """
+    from baselines.encoders.encoder import Machine
+
+    machine = Machine() if machine is None else machine
     model: type[Model] = load(MODELS, name)
     if not (isinstance(model, type) and issubclass(model, Model)):
         raise InputError(f"the plugin {name!r} is not a subclass of baselines.model.Model")
     parsed = make_options(model.Options, options)
-    missing = _missing(model.requires)
+    missing = [] if machine.python is not None else _missing(model.requires)
     if missing and model.extra is not None:
         raise MissingExtraError(f"the model {name!r}", model.extra)
     if missing:
         raise FfrError(f"the model {name!r} needs packages that are missing: {', '.join(missing)}")
     try:
-        return model(parsed)
+        made = model(parsed)
+        made.name = name
+        made.use(machine)
     except FfrError:
         raise
     except Exception as error:
         text = f"the model {name!r} cannot be made: {type(error).__name__}: {error}"
         raise FfrError(text) from error
+    return made
 
 
-def parse_pairs(pairs: Iterable[str]) -> dict[str, str]:
-    """Options from ``KEY=VALUE`` strings.
-
-    Raises:
-        InputError: If a string has no ``=``, or a key occurs twice.
-    """
-    parsed: dict[str, str] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        key = key.strip()
-        if not equals or not key:
-            remedy = "for example -o k1=1.2"
-            raise InputError(f"an option is KEY=VALUE, not {pair!r}", remedy=remedy)
-        if key in parsed:
-            message, remedy = "given twice", "give each option once"
-            raise InputError(message, field=f"option {key}", remedy=remedy)
-        parsed[key] = value.strip()
-    return parsed
+def machine_settings(machine: Machine) -> list[str]:
+    """The flags of the settings that were given."""
+    given = {
+        "--device": machine.device != "auto",
+        "--batch-size": machine.batch_size is not None,
+        "--python": machine.python is not None,
+        "--store": machine.store is not None,
+    }
+    return [flag for flag, is_given in given.items() if is_given]
 
 
-def make_options(kind: type[msgspec.Struct], options: Mapping[str, Any]) -> msgspec.Struct:
-    """Validate options; values may be strings.
-
-    Raises:
-        InputError: For an unknown option or a value of the wrong type, with its name.
-    """
-    known = kind.__struct_fields__
-    values: dict[str, Any] = {}
-    for key, value in options.items():
-        if key not in known:
-            remedy = nearest(key, known) if known else "this model has no options"
-            raise InputError("unknown option", field=f"option {key}", remedy=remedy)
-        values[key] = _converted(kind, key, value)
-    return kind(**values)
-
-
-def _converted(kind: type[msgspec.Struct], key: str, value: Any) -> Any:
-    try:
-        converted = getattr(msgspec.convert({key: value}, kind, strict=False), key)
-    except msgspec.ValidationError as error:
-        expected = _expected(kind, key, error)
-        raise InputError(f"{value!r} is not {expected}", field=f"option {key}") from None
-    if isinstance(converted, float) and not math.isfinite(converted):
-        raise InputError(f"{value!r} is not a finite number", field=f"option {key}")
-    return converted
-
-
-def _expected(kind: type[msgspec.Struct], key: str, error: msgspec.ValidationError) -> str:
-    """What the option takes, in words: its choices, or the type that msgspec names."""
-    choices = _choices(get_type_hints(kind)[key])
-    if choices:
-        return f"one of {', '.join(choices)}"
-    text = str(error).partition(" - at ")[0].removeprefix("Expected ").partition(", got ")[0]
-    return text.replace("`", "").replace("float", "a number").replace("int", "a whole number")
-
-
-def _choices(hint: Any) -> list[str]:
-    if get_origin(hint) is Literal:
-        return [str(choice) for choice in get_args(hint)]
-    return [choice for part in get_args(hint) for choice in _choices(part)]
+def gold_positions(sample: Sample, field: Literal["utt_ids", "img_ids"]) -> list[int]:
+    """The positions of the gold among the turns (or images) of a sample's dialogue."""
+    dialogue = sample.dialogue
+    ids = (
+        [turn.utt_id for turn in dialogue.turns]
+        if field == "utt_ids"
+        else [image.img_id for image in dialogue.images]
+    )
+    wanted = set(getattr(sample.gold or Fragment(), field))
+    return [place for place, number in enumerate(ids) if number in wanted]
 
 
 def _missing(requires: Iterable[str]) -> list[str]:
@@ -368,17 +378,3 @@ def _checked(scores: FloatArray, expected: int, modality: str, sample: Sample) -
         message = f"the {modality} score at position {place} is {array[place]}"
         raise FfrError(f"sample {sample.sample_id!r}: {message}")
     return array
-
-
-def _gold_positions(samples: Sequence[Sample], field: Literal["utt_ids", "img_ids"]) -> Ragged:
-    lists = []
-    for sample in samples:
-        dialogue = sample.dialogue
-        ids = (
-            [turn.utt_id for turn in dialogue.turns]
-            if field == "utt_ids"
-            else [image.img_id for image in dialogue.images]
-        )
-        wanted = set(getattr(sample.gold or Fragment(), field))
-        lists.append([place for place, number in enumerate(ids) if number in wanted])
-    return Ragged.from_lists(lists)

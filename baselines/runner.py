@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
+from baselines.hindsight import Hindsight
 from baselines.model import ScoringModel, answer, checked_scores, create, hidden
 from ffr_eval.benchmark.reader import read_benchmark
 from ffr_eval.errors import FfrError, InputError
 from ffr_eval.prediction_file import encode_prediction
-from ffr_eval.runs import BenchmarkRef, RunRecord, open_run
+from ffr_eval.runs import BenchmarkRef, MachineRecord, RunRecord, open_run
 from ffr_eval.types import ANSWERED, Fragment, Outcome, Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from baselines.model import Model
+    from baselines.encoders.encoder import Machine
+    from baselines.model import Model, Scores
     from ffr_eval.benchmark import Benchmark
     from ffr_eval.ragged import IntArray
     from ffr_eval.runs import RunFolder
@@ -48,6 +50,7 @@ class RunResult:
         outcomes: How often each outcome occurs among those done.
         failed: The ids of samples for which the model failed.
         notes: What the user should know.
+        record: What ``run.json`` says.
     """
 
     path: Path
@@ -58,6 +61,7 @@ class RunResult:
     outcomes: Counter[Outcome]
     failed: tuple[str, ...]
     notes: tuple[str, ...]
+    record: RunRecord
 
 
 def run(
@@ -69,6 +73,7 @@ def run(
     limit: int | None = None,
     tune_on: str | None = None,
     *,
+    machine: Machine | None = None,
     save_scores: bool = False,
     progress: bool = False,
     note: Callable[[str], None] | None = None,
@@ -86,17 +91,19 @@ def run(
         split: The split to predict. Default: all samples; with ``tune_on``, the split ``test``.
         limit: Only the first so many samples.
         tune_on: The split whose gold the model may learn from.
+        machine: Where and how fast to compute; only for models that compute embeddings.
         save_scores: Keep the scores of scoring models in the predictions.
         progress: Show progress on stderr, if it is a terminal.
         note: Called with each note as it arises.
 
     Raises:
         InputError: If the arguments make no sense together, or the folder holds another run.
-        FfrError: If the run folder cannot be written.
+        FfrError: If the run folder cannot be written, or the model fails while it is made, prepares
+            itself or is tuned.
         KeyboardInterrupt: After the run folder is brought in order; the same call goes on with it.
     """
     notes = _Notes(note)
-    model = create(model_name, options)
+    model = create(model_name, options, machine)
     if tune_on is None and model.must_learn:
         message = "'tuned' needs a split to tune on"
         remedy = "add --tune-on SPLIT, or name another policy"
@@ -110,6 +117,7 @@ def run(
     record = RunRecord(
         model=model_name,
         model_version=model.version,
+        model_revision=model.revision,
         options=msgspec.to_builtins(model.options),
         benchmark=BenchmarkRef(data.name, data.info.version, data.content_hash, _place(benchmark)),
         split=split,
@@ -119,14 +127,22 @@ def run(
         seed=getattr(model.options, "seed", None),
         n_samples=len(rows),
     )
-    with open_run(Path(out), record, model.requires) as folder:
+    with open_run(Path(out), record, model.requires, _machine_record(machine)) as folder:
         notes.extend(folder.notes)
-        _learn(model, data, folder)
         todo = [row for row in rows.tolist() if data.queries.sample_id[row] not in folder.done]
+        hindsight = _hindsight(model, data, folder, rows)
+        wanted = rows.tolist() if hindsight is not None else todo
+        if tune_on is not None and model.learns and folder.record.selection is None:
+            wanted = [*wanted, *data.rows(tune_on).tolist()]
+        if wanted:
+            _prepare(model, data, wanted, progress, notes.add)
+        _learn(model, data, folder, progress)
         with _progress(progress, model_name, len(rows), len(rows) - len(todo)) as advance:
             for row in todo:
-                folder.append(_predicted(model, data.sample(row), save_scores))
+                folder.append(_predicted(model, data.sample(row), save_scores, hindsight))
                 advance()
+        if hindsight is not None:
+            _look_back(hindsight, data, rows.tolist(), folder, progress, notes.add)
         planned = [data.queries.sample_id[row] for row in rows.tolist()]
         outcomes = {name: folder.outcomes[name] for name in planned if name in folder.done}
     return RunResult(
@@ -138,6 +154,7 @@ def run(
         outcomes=Counter(outcomes.values()),
         failed=tuple(name for name in outcomes if outcomes[name] is Outcome.REQUEST_ERROR),
         notes=tuple(notes.all),
+        record=folder.record,
     )
 
 
@@ -193,7 +210,74 @@ def _place(benchmark: str | Path) -> str:
     return place
 
 
-def _learn(model: Model, benchmark: Benchmark, folder: RunFolder) -> None:
+def _machine_record(machine: Machine | None) -> MachineRecord | None:
+    """What was said of the machine; paths are left out, as they say nothing elsewhere."""
+    if machine is None:
+        return None
+    device = None if machine.device == "auto" else machine.device
+    record = MachineRecord(device, machine.batch_size, machine.python is not None)
+    return None if record == MachineRecord() else record
+
+
+def _prepare(
+    model: Model,
+    benchmark: Benchmark,
+    rows: list[int],
+    progress: bool,
+    note: Callable[[str], None],
+) -> None:
+    try:
+        model.prepare(benchmark, np.array(rows, dtype=np.int64), progress, note)
+    except (KeyboardInterrupt, FfrError):
+        raise
+    except Exception as error:
+        text = f"the model failed while preparing: {type(error).__name__}: {error}"
+        hint = "nothing was predicted; mend it and run the same command again"
+        raise FfrError(f"{text}\n  → {hint}") from error
+
+
+def _hindsight(
+    model: Model, benchmark: Benchmark, folder: RunFolder, rows: IntArray
+) -> Hindsight | None:
+    """What gathers scores for the oracle gap, if policies are tuned and it is not known yet."""
+    tuned = folder.record.tune_on is not None and model.learns
+    if not (isinstance(model, ScoringModel) and tuned and folder.record.oracle_gap is None):
+        return None
+    gold = (benchmark.queries.gold_utt_ids, benchmark.queries.gold_img_ids)
+    return Hindsight(model) if any(ids.lengths[rows].any() for ids in gold) else None
+
+
+def _look_back(
+    hindsight: Hindsight,
+    benchmark: Benchmark,
+    rows: list[int],
+    folder: RunFolder,
+    progress: bool,
+    note: Callable[[str], None],
+) -> None:
+    """Record the oracle gap; samples that an earlier session answered are scored once more."""
+    missing = [row for row in rows if benchmark.queries.sample_id[row] not in hindsight]
+    try:
+        with _progress(progress and bool(missing), "oracle gap", len(missing), 0) as advance:
+            for _ in hindsight.complete(benchmark.sample(row) for row in missing):
+                advance()
+    except Exception as error:  # noqa: BLE001 - the answers are there, and need no bound
+        note(f"no oracle gap: the model gives no scores for some samples ({error})")
+        return
+    with _waiting(progress, "looking for the best policies in hindsight"):
+        folder.update(oracle_gap=hindsight.oracle_gap())
+
+
+@contextmanager
+def _waiting(wanted: bool, message: str) -> Iterator[None]:
+    """Say on the terminal what takes so long, if it takes long."""
+    from ffr_eval.cli.output import progress
+
+    with progress(message) if wanted else nullcontext():
+        yield
+
+
+def _learn(model: Model, benchmark: Benchmark, folder: RunFolder, progress: bool) -> None:
     """Let the model learn, or take up what it learned when the run was started."""
     tune_on, learned = folder.record.tune_on, folder.record.selection
     if tune_on is None or not model.learns:
@@ -202,7 +286,8 @@ def _learn(model: Model, benchmark: Benchmark, folder: RunFolder) -> None:
         model.restore(learned)
         return
     try:
-        learned = model.fit(list(benchmark.samples(tune_on)))
+        with _waiting(progress, f"tuning on split {tune_on!r}"):
+            learned = model.fit(list(benchmark.samples(tune_on)))
     except KeyboardInterrupt:
         raise
     except Exception as error:
@@ -212,13 +297,20 @@ def _learn(model: Model, benchmark: Benchmark, folder: RunFolder) -> None:
     folder.update(selection=learned)
 
 
-def _predicted(model: Model, sample: Sample, save_scores: bool) -> Prediction:
+def _predicted(
+    model: Model, sample: Sample, save_scores: bool, hindsight: Hindsight | None = None
+) -> Prediction:
     """The model's answer, or the record of its failure."""
     shown = sample if model.capabilities.needs_gold else hidden(sample)
     start = time.perf_counter()
     try:
         if isinstance(model, ScoringModel):
-            prediction = _scored(model, shown, save_scores)
+            scores = checked_scores(model.score(shown), sample)
+            prediction = answer(sample, model.select(scores, sample.dialogue))
+            if save_scores:
+                prediction = replace(prediction, scores=_kept(scores))
+            if hindsight is not None:
+                hindsight.add(sample, scores)
         else:
             prediction = _checked(model.predict(shown), sample)
     except Exception as error:  # noqa: BLE001 - a bad rollout is data, not a crash
@@ -229,16 +321,11 @@ def _predicted(model: Model, sample: Sample, save_scores: bool) -> Prediction:
     return replace(prediction, latency_s=round(time.perf_counter() - start, 6))
 
 
-def _scored(model: ScoringModel, sample: Sample, save_scores: bool) -> Prediction:
-    scores = checked_scores(model.score(sample), sample)
-    prediction = answer(sample, model.select(scores, sample.dialogue))
-    if not save_scores:
-        return prediction
-    kept = {
+def _kept(scores: Scores) -> dict[str, tuple[float, ...]]:
+    return {
         "utterance": tuple(scores.utterance.tolist()),
         "image": tuple(scores.image.tolist()),
     }
-    return replace(prediction, scores=kept)
 
 
 def _checked(prediction: Prediction, sample: Sample) -> Prediction:

@@ -14,7 +14,6 @@ import numpy as np
 from msgspec import Meta
 
 from ffr_eval.errors import InputError
-from ffr_eval.metrics.counts import count
 from ffr_eval.ragged import Ragged
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ DEFAULT_IMAGES: Final = 1
 
 _MAX_K: Final = 30
 _N_CUTS: Final = 100
+_TOP_SHARE: Final = 0.1  # of scores without a floor: where finer thresholds are tried
 
 Count = Annotated[int, Meta(ge=1)]
 Ratio = Annotated[float, Meta(gt=0, le=1)]
@@ -192,15 +192,51 @@ def tune(scores: ScoreLists, gold: Ragged, default: Policy) -> Tuned:
     if not len(gold.values):
         return Tuned(default, None)
     ranked = _Ranked.of(scores)
-    universe = scores.lengths
+    is_gold = _marked(scores, gold)
     best, best_f1 = default, -1.0
     for policy in _candidates(ranked, default.min_score):
-        counts = count(gold, ranked.select(policy), universe)
-        tp, wrong = int(counts.tp.sum()), int(counts.fp.sum() + counts.fn.sum())
-        f1 = 2 * tp / (2 * tp + wrong)
+        f1 = _micro_f1(ranked.chosen(policy), is_gold)
         if f1 > best_f1:
             best, best_f1 = policy, f1
     return Tuned(best, best_f1)
+
+
+def micro_f1(scores: ScoreLists, gold: Ragged, policy: Policy) -> float | None:
+    """The micro F1 of a policy for one modality; ``None`` if no sample has gold.
+
+    Args:
+        scores: The scores of each sample.
+        gold: The gold positions of each sample.
+        policy: The policy.
+    """
+    if not len(gold.values):
+        return None
+    return _micro_f1(_Ranked.of(scores).chosen(policy), _marked(scores, gold))
+
+
+def described(policy: Policy) -> str:
+    """A policy in words, such as ``top 5``."""
+    match policy:
+        case TopK(k=k):
+            return f"top {k}"
+        case Threshold(threshold=threshold):
+            return f"scores from {threshold:.3g}"
+        case Relative(ratio=ratio):
+            return f"scores from {ratio:.0%} of the highest"
+        case Gap(max_k=max_k):
+            return f"down to the largest drop in the top {max_k}"
+
+
+def _marked(scores: ScoreLists, gold: Ragged) -> BoolArray:
+    """Which scores belong to gold."""
+    marked = np.zeros(len(scores.values), dtype=np.bool_)
+    marked[scores.offsets[gold.rows] + gold.values] = True
+    return marked
+
+
+def _micro_f1(chosen: BoolArray, is_gold: BoolArray) -> float:
+    n_wanted, n_chosen = int(np.count_nonzero(is_gold)), int(np.count_nonzero(chosen))
+    return 2 * int(np.count_nonzero(chosen & is_gold)) / (n_wanted + n_chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,9 +274,13 @@ class _Ranked:
         return cls(scores.values, rows, positions, order, ranks, highest, starts)
 
     def select(self, policy: Policy) -> Ragged:
-        chosen = self._chosen(policy) & self.above(policy.min_score)
+        chosen = self.chosen(policy)
         lengths = np.bincount(self.rows[chosen], minlength=len(self.starts))
         return Ragged.from_lengths(self.positions[chosen], lengths)
+
+    def chosen(self, policy: Policy) -> BoolArray:
+        """Which scores a policy selects."""
+        return self._chosen(policy) & self.above(policy.min_score)
 
     def above(self, min_score: float | None) -> BoolArray:
         """Which scores are above the floor."""
@@ -252,7 +292,8 @@ class _Ranked:
         """Each score as a share of its sample's highest; 0 where that is not positive."""
         highest = self.highest[self.rows]
         shares = np.zeros(len(self.values))
-        np.divide(self.values, highest, out=shares, where=highest > 0)
+        with np.errstate(over="ignore"):  # a highest score next to 0 above very negative ones
+            np.divide(self.values, highest, out=shares, where=highest > 0)
         return shares
 
     def _chosen(self, policy: Policy) -> BoolArray:
@@ -293,8 +334,12 @@ def _candidates(ranked: _Ranked, floor: float | None) -> Iterator[Policy]:
     longest = int(ranked.positions.max(initial=0)) + 1
     usable = ranked.above(floor)
     shares = ranked.shares()
-    thresholds = _cut_points(ranked.values[usable])
-    ratios = _cut_points(shares[usable & (shares > 0)])
+    # Above a floor most scores may matter; without one, most belong to what does not match.
+    levels = np.linspace(0, 1, _N_CUTS)
+    if floor is None:
+        levels = np.concatenate([levels, np.linspace(1 - _TOP_SHARE, 1, _N_CUTS)])
+    thresholds = _cut_points(ranked.values[usable], levels)
+    ratios = _cut_points(shares[usable & (shares > 0)], levels)
     for k in range(1, min(longest, _MAX_K) + 1):
         yield TopK(k, floor)
     for threshold in thresholds:
@@ -305,11 +350,11 @@ def _candidates(ranked: _Ranked, floor: float | None) -> Iterator[Policy]:
         yield Gap(max_k, floor)
 
 
-def _cut_points(values: FloatArray) -> list[float]:
-    """Observed values, evenly spread over their distribution, rising."""
+def _cut_points(values: FloatArray, levels: FloatArray) -> list[float]:
+    """Observed values at these places of their distribution, rising."""
     if not len(values):
         return []
-    quantiles = np.quantile(values, np.linspace(0, 1, _N_CUTS), method="inverted_cdf")
+    quantiles = np.quantile(values, levels, method="inverted_cdf")
     points: list[float] = np.unique(quantiles).tolist()
     return points
 

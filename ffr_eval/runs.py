@@ -7,13 +7,9 @@ the line being written, and the next session goes on from there.
 from __future__ import annotations
 
 import os
-import platform
-import shutil
-import subprocess
 import time
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
@@ -24,6 +20,7 @@ from ffr_eval.benchmark.writer import write_json
 from ffr_eval.errors import FfrError, InputError
 from ffr_eval.jsonl import problem
 from ffr_eval.prediction_file import encode_prediction, read_predictions
+from ffr_eval.provenance import GitRecord, git_record, package_versions
 from ffr_eval.types import SCHEMA_VERSION, Outcome, Prediction
 from ffr_eval.writing import unfinished
 
@@ -36,7 +33,6 @@ LOCK: Final = ".lock"
 
 _SYNC_SECONDS: Final = 2.0
 _TAIL_BLOCK: Final = 64 * 1024
-_GIT_SECONDS: Final = 10
 
 Status = Literal["running", "finished", "failed", "interrupted"]
 
@@ -54,11 +50,18 @@ class BenchmarkRef(msgspec.Struct, frozen=True):
     path: str
 
 
-class GitRecord(msgspec.Struct, frozen=True):
-    """The checkout that the code ran from; ``dirty``: tracked files were changed."""
+class MachineRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where and how fast a session computed, as far as it was told: never what it computed.
 
-    commit: str
-    dirty: bool
+    Attributes:
+        device: As for ``--device``.
+        batch_size: As for ``--batch-size``.
+        other_python: Another interpreter than FFR's own did it (``--python``).
+    """
+
+    device: str | None = None
+    batch_size: int | None = None
+    other_python: bool = False
 
 
 class SessionRecord(msgspec.Struct, frozen=True):
@@ -68,6 +71,7 @@ class SessionRecord(msgspec.Struct, frozen=True):
     ended: str | None = None
     versions: dict[str, str] = {}
     git: GitRecord | None = None
+    machine: MachineRecord | None = None
 
 
 class RunRecord(msgspec.Struct, frozen=True):
@@ -76,11 +80,14 @@ class RunRecord(msgspec.Struct, frozen=True):
     Attributes:
         model: The registered name.
         model_version: The model's own version.
+        model_revision: Identifies the weights; ``None`` from a model without any.
         options: All options, defaults included.
         split: The split that is predicted; ``None`` for all samples.
         limit: Only so many samples, the first ones; ``None`` for all.
         tune_on: The split whose gold the model may learn from.
         selection: What was learned there, as the model wrote it down.
+        oracle_gap: What those policies reach on the predicted split, and what the best ones in
+            hindsight would: a bound, computed from the gold and never used for an answer.
         prompt_hash: ``None`` from a model without a prompt.
         n_samples: How many samples the run is to have.
     """
@@ -88,11 +95,13 @@ class RunRecord(msgspec.Struct, frozen=True):
     model: str
     benchmark: BenchmarkRef
     model_version: str = "1"
+    model_revision: str | None = None
     options: dict[str, Any] = {}
     split: str | None = None
     limit: int | None = None
     tune_on: str | None = None
     selection: dict[str, Any] | None = None
+    oracle_gap: dict[str, Any] | None = None
     prompt_hash: str | None = None
     seed: int | None = None
     n_samples: int = 0
@@ -193,7 +202,12 @@ class RunFolder:
 
 
 @contextmanager
-def open_run(path: Path, wanted: RunRecord, packages: Iterable[str] = ()) -> Iterator[RunFolder]:
+def open_run(
+    path: Path,
+    wanted: RunRecord,
+    packages: Iterable[str] = (),
+    machine: MachineRecord | None = None,
+) -> Iterator[RunFolder]:
     """Create a run folder, or resume the same run in it; only one process can hold it.
 
     When the block ends, ``run.json`` says how: finished, interrupted (Ctrl-C or terminated)
@@ -201,8 +215,10 @@ def open_run(path: Path, wanted: RunRecord, packages: Iterable[str] = ()) -> Ite
 
     Args:
         path: The folder; must not exist, be empty, or hold the same run.
-        wanted: What is to be run. ``selection`` and the sessions of an existing run are kept.
+        wanted: What is to be run. What an existing run learned, its oracle gap and its sessions
+            are kept.
         packages: Import names of the packages whose versions are recorded, beside the core's.
+        machine: What is recorded of the machine for this session.
 
     Raises:
         InputError: If another process writes there, the folder holds something else or another
@@ -217,7 +233,7 @@ def open_run(path: Path, wanted: RunRecord, packages: Iterable[str] = ()) -> Ite
         raise _cannot_write(path, error, 0) from error
     try:
         try:
-            run = _opened(path, wanted, packages)
+            run = _opened(path, wanted, packages, machine)
         except OSError as error:
             raise _cannot_write(path, error, 0) from error
         try:
@@ -262,46 +278,11 @@ def differences(there: RunRecord, wanted: RunRecord) -> list[str]:
     ]
 
 
-def package_versions(packages: Iterable[str] = ()) -> dict[str, str]:
-    """Versions of Python, of FFR, NumPy and the packages with these import names."""
-    versions = {"python": platform.python_version()}
-    distributions: Mapping[str, list[str]] | None = None
-    for name in dict.fromkeys(["ffr-eval", "numpy", *packages]):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            # The map from import names is slow to make, so only if a name is not its package's.
-            distributions = distributions or packages_distributions()
-            for distribution in dict.fromkeys(distributions.get(name, ())):
-                versions[distribution] = version(distribution)
-    return versions
-
-
-def git_record(folder: Path) -> GitRecord | None:
-    """The state of the git checkout that tracks ``folder``; ``None`` outside of one."""
-    program = shutil.which("git")
-    if program is None:
-        return None
-
-    def git(*arguments: str) -> str:
-        command = [program, "--no-optional-locks", "-C", str(folder), *arguments]
-        done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
-            command, capture_output=True, text=True, timeout=_GIT_SECONDS, check=True
-        )
-        return done.stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", "__init__.py")  # not merely installed below a checkout
-        commit = git("rev-parse", "HEAD")
-        return GitRecord(commit, dirty=bool(git("status", "--porcelain", "--untracked-files=no")))
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _opened(path: Path, wanted: RunRecord, packages: Iterable[str]) -> RunFolder:
+def _opened(
+    path: Path, wanted: RunRecord, packages: Iterable[str], machine: MachineRecord | None
+) -> RunFolder:
     notes: list[str] = []
-    sessions: tuple[SessionRecord, ...] = ()
-    selection = wanted.selection
+    kept = msgspec.structs.replace(wanted, sessions=())
     for left in unfinished(path / RECORD):  # nobody else writes here: the lock is ours
         left.unlink(missing_ok=True)
     if (path / RECORD).exists():
@@ -310,21 +291,27 @@ def _opened(path: Path, wanted: RunRecord, packages: Iterable[str]) -> RunFolder
         if differing:
             message = "this folder holds another run: " + "; ".join(differing)
             raise InputError(message, file=path, remedy="use another --out for this run")
-        sessions, selection = there.sessions, there.selection
+        kept = there
     session = SessionRecord(
         started=_now(),
         versions=package_versions(packages),
         git=git_record(Path(__file__).parent),
+        machine=machine,
     )
     record = msgspec.structs.replace(
-        wanted, sessions=(*sessions, session), selection=selection, status="running"
+        wanted,
+        sessions=(*kept.sessions, session),
+        selection=kept.selection,
+        oracle_gap=kept.oracle_gap,
+        status="running",
     )
     return RunFolder(path, record, notes)
 
 
 def _identity(record: RunRecord) -> dict[str, Any]:
-    named = ("model", "model_version", "split", "limit", "tune_on", "seed", "prompt_hash")
-    fields = {name: getattr(record, name) for name in named}
+    named = ("model", "model_version", "model_revision", "prompt_hash", "seed")
+    planned = ("split", "limit", "tune_on")
+    fields = {name: getattr(record, name) for name in (*named, *planned)}
     fields["benchmark hash"] = record.benchmark.hash
     return fields | {f"option {name}": value for name, value in record.options.items()}
 

@@ -15,9 +15,9 @@ from baselines.model import (
     checked_scores,
     create,
     hidden,
-    parse_pairs,
     registered_models,
 )
+from baselines.options import parse_pairs
 from baselines.simple import typical_size
 from baselines.tokenizer import tokenize
 from ffr_eval.benchmark import read_benchmark

@@ -18,12 +18,14 @@ from baselines.selection import (
     SelectionOptions,
     Threshold,
     TopK,
+    described,
     policies_from_record,
     policies_of,
     select,
     tune,
     tuned_record,
 )
+from baselines.selection import micro_f1 as selection_f1
 from ffr_eval.errors import InputError
 from ffr_eval.ragged import Ragged
 
@@ -168,6 +170,96 @@ def test_tuning_finds_a_threshold_where_sizes_differ() -> None:
     assert policies_from_record(msgspec.json.decode(msgspec.json.encode(record))) == Policies(
         tuned.policy, tuned.policy
     )
+
+
+# --- Scores without a zero, such as cosines
+
+COSINES = st.lists(
+    st.one_of(
+        st.sampled_from([-1.0, -0.25, 0.0, 0.25, 1.0, 5e-324, -5e-324, 2.3e-308]),
+        st.floats(-1, 1),
+        st.floats(0.25, 0.375, width=32),
+    ),
+    max_size=12,
+)
+
+
+@given(
+    st.lists(COSINES, max_size=6),
+    st.one_of(
+        st.builds(TopK, st.integers(1, 6), st.none()),
+        st.builds(Threshold, st.sampled_from([-1.0, -0.1, 0.0, 0.25]), st.none()),
+        st.builds(Relative, st.sampled_from([0.01, 0.9, 1.0]), st.none()),
+        st.builds(Gap, st.integers(1, 6), st.none()),
+    ),
+)
+def test_cosines_are_selected_by_the_definition(lists: list[list[float]], policy: Policy) -> None:
+    selected = select(packed(lists), policy).to_lists()
+    for scores, chosen in zip(lists, selected, strict=True):
+        assert chosen == reference(scores, policy)
+        match policy:
+            case TopK(k=k):
+                assert len(chosen) == min(k, len(scores))
+            case Gap(max_k=max_k):
+                assert min(1, len(scores)) <= len(chosen) <= max_k
+            case Relative():
+                assert bool(chosen) == (max(scores, default=0.0) > 0)
+
+
+@given(st.lists(COSINES, min_size=1, max_size=5), st.data())
+def test_tuning_on_cosines_is_at_least_as_good_as_a_search_by_hand(
+    lists: list[list[float]], data: st.DataObject
+) -> None:
+    golds = [
+        data.draw(st.sets(st.integers(0, len(scores) - 1))) if scores else set() for scores in lists
+    ]
+    tuned = tune(packed(lists), Ragged.from_lists(map(sorted, golds)), TopK(1, None))
+    if tuned.f1 is None:
+        assert not any(golds)
+        return
+    assert tuned.policy.min_score is None
+    assert tuned.f1 == micro_f1(lists, golds, tuned.policy)
+    assert tuned.f1 >= max(micro_f1(lists, golds, policy) for policy in candidates(lists, None))
+
+
+def test_thresholds_are_fine_where_few_of_many_scores_match() -> None:
+    rng = np.random.default_rng(0)
+    lists, golds = [], []
+    for n_gold in rng.integers(0, 3, size=60):
+        scores = rng.uniform(-0.1, 0.25, size=200)
+        gold = np.sort(rng.choice(200, n_gold, replace=False))
+        scores[gold] = rng.uniform(0.26, 0.3, size=n_gold)
+        lists.append(scores.tolist())
+        golds.append(gold.tolist())
+    tuned = tune(packed(lists), Ragged.from_lists(golds), TopK(1, None))
+    assert isinstance(tuned.policy, Threshold)
+    assert tuned.f1 is not None
+    assert tuned.f1 > 0.9  # of 12,000 scores about 60 match: a hundredth of them is twice too much
+
+
+def test_micro_f1_is_that_of_tuning() -> None:
+    scores, gold = packed([[0.3, -0.2, 0.1], [-0.5, -0.4], []]), Ragged.from_lists([[0], [1], []])
+    tuned = tune(scores, gold, TopK(2, None))
+    assert selection_f1(scores, gold, tuned.policy) == tuned.f1
+    assert selection_f1(scores, gold, TopK(2, None)) == pytest.approx(4 / 6)
+    assert selection_f1(scores, Ragged.from_lists([[], [], []]), TopK(2, None)) is None
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        (TopK(5), "top 5"),
+        (Threshold(0.25731), "scores from 0.257"),
+        (Threshold(-1.5, None), "scores from -1.5"),
+        (Relative(0.8), "scores from 80% of the highest"),
+        (Gap(8, None), "down to the largest drop in the top 8"),
+    ],
+)
+def test_policies_in_words(policy: Policy, words: str) -> None:
+    assert described(policy) == words
+
+
+# --- Options
 
 
 @pytest.mark.parametrize(

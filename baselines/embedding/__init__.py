@@ -1,0 +1,1 @@
+"""Models that compare embeddings, and the filling of the embedding store."""
