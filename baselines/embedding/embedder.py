@@ -46,6 +46,7 @@ def fill(
     *,
     total: int | None = None,
     progress: bool = False,
+    retry: bool = False,
 ) -> FillReport:
     """Encode those elements that the store lacks, and keep their vectors.
 
@@ -60,6 +61,8 @@ def fill(
         store: The store.
         total: How many elements there are, if that is known, for the progress bar.
         progress: Show a progress bar on stderr, if that is a terminal and it takes long.
+        retry: Try those again that an encoder refused (not those that cannot be read): what it
+            refused may have been the fault of the moment, such as a device that failed.
 
     Raises:
         InputError: If the encoder's model is not to be had, or the store has vectors of another
@@ -71,7 +74,7 @@ def fill(
     record = encoder.describe()
     with ExitStack() as stack:
         bar = stack.enter_context(Bar(f"embedding with {record.label}", total, progress))
-        filler = _Filler(encoder, record, store, stack, bar)
+        filler = _Filler(encoder, record, store, stack, bar, retry=retry)
         rest = iter(elements)
         while block := list(islice(rest, _LOOKED_UP)):
             filler.add(block)
@@ -89,12 +92,16 @@ class _Filler:
         store: EmbeddingStore,
         stack: ExitStack,
         bar: Bar,
+        *,
+        retry: bool,
     ) -> None:
         self._encoder = encoder
         self._record = record
         self._store = store
         self._stack = stack
         self._bar = bar
+        self._retry = retry
+        self._retried: set[bytes] = set()
         self._running: RunningEncoder | None = None
         self._space = self._existing()
         self._pending: dict[bytes, Item] = {}
@@ -114,7 +121,7 @@ class _Filler:
         self._seen_text.extend(content_of(key) is not Content.IMAGE for key, _ in block)
         items = {key: item for key, item in reversed(block) if key not in self._pending}
         keys = list(reversed(items))
-        unknown = set(self._unknown(keys))
+        unknown = {*self._unknown(keys), *self._refused(keys)}
         self._note_known([key for key in keys if key not in unknown], items)
         self._pending |= {key: items[key] for key in keys if key in unknown}
         self._bar.advance(len(block) - len(unknown))
@@ -173,6 +180,16 @@ class _Filler:
         unknown = self._space.unknown(keys).tolist()
         return [key for key, missing in zip(keys, unknown, strict=True) if missing]
 
+    def _refused(self, keys: Sequence[bytes]) -> list[bytes]:
+        """Those that the encoder refused in an earlier session, to be tried again, once."""
+        if self._space is None or not self._retry:
+            return []
+        found = self._space.failures(keys).items()
+        refused = [k for k, failure in found if failure.reason is FailureReason.NOT_ENCODED]
+        again = [key for key in refused if key not in self._retried]
+        self._retried.update(again)
+        return again
+
     def _note_known(self, keys: Sequence[bytes], items: dict[bytes, Item]) -> None:
         """Take up what the store says of elements that it knows."""
         if self._space is None or not keys:
@@ -198,7 +215,8 @@ class _Filler:
             chunk[key] = item
         for key in chunk:
             del self._pending[key]
-        missing = set(self._unknown(list(chunk)))  # another process may have been faster
+        missing = {*self._unknown(list(chunk)), *(chunk.keys() & self._retried)}
+        # the store is asked again, as another process may have been faster
         todo = {key: item for key, item in chunk.items() if key in missing}
         self._bar.advance(len(chunk) - len(todo))
         if todo:

@@ -94,7 +94,7 @@ def embed_benchmarks(
         notes = [text for count in counts for text in count.notes()]
     elements = chain.from_iterable(each_element(data, chosen, reader) for data, chosen in pairs)
     total = sum(count_elements(data, chosen) for data, chosen in pairs)
-    report = fill(encoder, elements, store, total=total, progress=progress)
+    report = fill(encoder, elements, store, total=total, progress=progress, retry=True)
     return report, [*notes, *report.notes()]
 
 

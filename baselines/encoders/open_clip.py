@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from ffr_eval.embeddings.space import SpaceRecord
 
 _PRECISIONS: Final = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+_MARKS: Final = 2  # the special tokens before and after a text
 _PREPARATION: Final = ("mean", "std", "interpolation", "resize_mode")
 
 
@@ -75,10 +76,15 @@ class LoadedOpenClip(LoadedEncoder):
         self.batch_size = 32 if place.device == "cpu" else 256
 
     def lengths(self, texts: Sequence[str], role: Role) -> list[int]:  # noqa: ARG002
-        """Tokens with the special ones."""
+        """Tokens with the special ones; a bound for short texts, as all rows are padded alike."""
         tokenizer = self._tokenizer
         if hasattr(tokenizer, "encode"):
-            return [len(tokenizer.encode(text)) + 2 for text in texts]
+            # A token is one byte at least, so that most texts need not be tokenized twice.
+            bounds = [len(text.encode(errors="replace")) + _MARKS for text in texts]
+            return [
+                bound if bound <= self.max_tokens else len(tokenizer.encode(text)) + _MARKS
+                for text, bound in zip(texts, bounds, strict=True)
+            ]
         inner = tokenizer.tokenizer
         clean = getattr(tokenizer, "clean_fn", str)
         found = inner([clean(text) for text in texts], truncation=False, verbose=False)
@@ -242,13 +248,14 @@ def _created(source: Source, place: Placement, **arguments: Any) -> Any:
     except (UnpicklingError, EOFError, StopIteration) as error:
         raise _no_state(what) from error
     except (
-        RuntimeError,
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
+        AssertionError,
         AttributeError,
+        LookupError,
+        OSError,
+        RuntimeError,
         SafetensorError,
+        TypeError,
+        ValueError,
     ) as error:
         text = " ".join(str(error).split())
         if "out of memory" in text.lower():

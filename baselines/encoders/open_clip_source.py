@@ -129,7 +129,11 @@ def _of_architecture(architecture: str, options: OpenClipOptions) -> Source:
         file = known[tag]
         stems = tuple(name for name in file.names if name.endswith(".safetensors"))
         folder = hub_folder(
-            file.repository, ("|".join(file.names),), stems or file.names, file.names
+            file.repository,
+            ("|".join(file.names),),
+            stems or file.names,
+            file.names,
+            instead="-o pretrained=FILE",
         )
         weights = next(folder / name for name in file.names if (folder / name).is_file())
         tokenizer_folder(configuration)

@@ -116,6 +116,7 @@ def hub_folder(
     needed: Sequence[str],
     patterns: Sequence[str] = PATTERNS,
     fallback: Sequence[str] = FALLBACK,
+    instead: str = "-o model=FOLDER",
 ) -> Path:
     """The folder of a hub model in the local cache; its name is the commit.
 
@@ -127,6 +128,7 @@ def hub_folder(
             enough, for example ``config.json`` and ``model*.safetensors|pytorch_model*.bin``.
         patterns: The files to download.
         fallback: The files to download if that does not make it complete.
+        instead: How a user names files that lie elsewhere.
 
     Raises:
         InputError: If it is neither here nor to be had; the message says which file goes where.
@@ -154,12 +156,12 @@ def hub_folder(
             folder = Path(snapshot_download(repository, allow_patterns=list(wanted)))
         except errors.HfHubHTTPError as error:
             reason = " ".join(str(error).split("\n")[0].split())
-            raise _not_here(repository, needed, f"the hub refuses it ({reason})") from None
+            raise _not_here(repository, needed, f"the hub refuses it ({reason})", instead) from None
         except (OSError, RuntimeError, broken_connection):
-            raise _not_here(repository, needed, "the hub cannot be reached") from None
+            raise _not_here(repository, needed, "the hub cannot be reached", instead) from None
         if _complete(folder, needed):
             return folder
-    raise _not_here(repository, needed, "the hub does not have them")
+    raise _not_here(repository, needed, "the hub does not have them", instead)
 
 
 def hub_revision(repository: str, folder: Path) -> str:
@@ -178,15 +180,15 @@ def _complete(folder: Path, needed: Sequence[str]) -> bool:
     )
 
 
-def _not_here(repository: str, needed: Sequence[str], why: str) -> InputError:
+def _not_here(repository: str, needed: Sequence[str], why: str, instead: str) -> InputError:
     files = " and ".join(
         " or ".join(pattern.removeprefix("**/") for pattern in group.split("|")) for group in needed
     )
     return InputError(
         f"not all files of {repository!r} are on this machine, and {why}",
-        remedy=f"needed: {files}; where there is a network, run `hf download {repository}`, and "
-        "copy the folder models--"
-        f"{repository.replace('/', '--')} of its hub cache into {_cache()} here",
+        remedy=f"needed: {files}; if you have them, name them: {instead}; else, where there is a "
+        f"network, run `hf download {repository}`, and copy the folder "
+        f"models--{repository.replace('/', '--')} of its hub cache into {_cache()} here",
     )
 
 

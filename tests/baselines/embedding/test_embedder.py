@@ -186,6 +186,16 @@ def test_an_element_that_is_refused_alone_is_no_failed_run(store: EmbeddingStore
     assert report.failures == {"not_encoded": 1}
 
 
+def test_what_was_refused_is_tried_again_on_request_and_once(store: EmbeddingStore) -> None:
+    elements = texts("good", "bad", "bad")
+    filled(store, elements, refused="bad")
+    assert sum(filled(store, elements).failures.values()) == 1  # known to have failed
+    assert fill(make_encoder("fake"), elements, store, retry=True).n_new == 1
+    assert encoded() == ["good", "bad"]
+    assert vectors(store, [text_key("bad")]).any()
+    assert fill(make_encoder("fake"), elements, store, retry=True).n_new == 0
+
+
 def test_an_encoder_that_refuses_everything_fails(store: EmbeddingStore) -> None:
     with pytest.raises(FfrError, match="the encoder fails: ValueError: cannot take ''"):
         filled(store, texts("a", "b"), refused="")
