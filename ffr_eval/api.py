@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ffr_eval.scoring import ALSO, Scores, score_table
@@ -9,7 +11,6 @@ from ffr_eval.sources import Request, load_source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from ffr_eval.benchmark import Benchmark
     from ffr_eval.metrics.protocols import ProtocolName
@@ -29,6 +30,8 @@ def score(
     resampling: Resampling | None = None,
     merge_windows: bool = False,
     workers: int = 1,
+    coherence: Sequence[str] = (),
+    store: str | Path | None = None,
 ) -> Scores:
     """Score predictions.
 
@@ -48,8 +51,11 @@ def score(
         resampling: How 95% intervals are computed, ``Resampling()`` for the usual way; without it
             there are none.
         merge_windows: Merge the windows of split dialogues in an inference file.
-        workers: Processes for large inference files; with more than 1, call it from a script
-            guarded by ``if __name__ == "__main__"``.
+        workers: Processes for large inference files and for coherence; with more than 1, call it
+            from a script guarded by ``if __name__ == "__main__"``.
+        coherence: Encoders under which fragments are compared, ``NAME`` or ``NAME:MODEL``; their
+            embeddings must be in the store (``ffr embed``).
+        store: The folder of the embedding store; by default the usual one.
 
     Returns:
         Figures in 0-1 (MCC in -1 to 1), unrounded; ``.to_dict()`` and ``.to_frame()`` give them as
@@ -66,5 +72,14 @@ def score(
         merge_windows=merge_windows,
         workers=workers,
     )
+    asked = None
+    if coherence:
+        from ffr_eval.coherence import CoherenceRequest
+
+        asked = CoherenceRequest(coherence, None if store is None else Path(store))
     source = load_source(predictions, request)
-    return score_table(source.table, source.protocol, group_by, metrics, resampling)
+    scores = score_table(source.table, source.protocol, group_by, metrics, resampling)
+    if asked is None:
+        return scores
+    found = asked.of(source.table, source.benchmark, source.protocol, workers=workers)
+    return replace(scores, coherence=found)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from ffr_eval.coherence import CoherenceReport
     from ffr_eval.metrics.counts import Counts
     from ffr_eval.metrics.protocols import Protocol, ProtocolName
     from ffr_eval.predictions import PredictionTable
@@ -93,6 +94,7 @@ class Scores:
         notes: Sentences that a reader of the figures should know.
         table: What was counted.
         evaluation: Per-sample counts and figures.
+        coherence: Coherence under the encoders asked for; ``None`` if none was.
     """
 
     protocol: str
@@ -112,6 +114,7 @@ class Scores:
     notes: tuple[str, ...]
     table: PredictionTable = field(repr=False)
     evaluation: Evaluation = field(repr=False)
+    coherence: CoherenceReport | None = None
 
     def metric(self, metric: str | Metric) -> float | None:
         """A metric, by name or as a value; ``None`` where it is undefined.
@@ -144,6 +147,7 @@ class Scores:
                 by: {name: scores.to_dict() for name, scores in groups.items()}
                 for by, groups in self.groups.items()
             },
+            **({} if self.coherence is None else self.coherence.to_dict()),
         }
 
     def to_frame(self) -> pd.DataFrame:
@@ -172,6 +176,9 @@ class Scores:
         for modality in MODALITIES:
             for name in FIGURES:
                 columns[f"{modality}.{name}"] = getattr(getattr(evaluation, modality), name)
+        for found in () if self.coherence is None else self.coherence.encoders:
+            for name in ("order", "query_sim"):
+                columns[f"{found.encoder}.{name}"] = found.values[name]
         return pd.DataFrame(columns).set_index("sample_id")
 
 

@@ -19,6 +19,7 @@ from ffr_eval.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ffr_eval.coherence import CoherenceRequest
     from ffr_eval.metrics.protocols import ProtocolName
     from ffr_eval.scoring import Scores
     from ffr_eval.sources import Source
@@ -32,6 +33,7 @@ Examples:
   ffr score predictions.jsonl --benchmark my-benchmark --split test --group-by turns,kind
   ffr score runs/bm25 --metrics "exact, f_beta(0.5), tol_f1(1)" --group-by "turns*kind"
   ffr score inference.jsonl --protocol official --json scores.json
+  ffr score runs/bm25 --coherence clip,sentence
 """,
 )
 @click.argument("predictions", metavar="PRED_OR_RUN", type=click.Path(path_type=Path))
@@ -66,6 +68,17 @@ Examples:
     help="95% intervals by resampling dialogues.  [default: up to 1,000 dialogues]",
 )
 @resampling_options
+@click.option(
+    "--coherence",
+    metavar="ENCODER,…",
+    help="Also the coherence of fragments under NAME or NAME:MODEL; `ffr embed` fills the store. "
+    "Two or more encoders: how far they agree.",
+)
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The embedding store.  [default: $FFR_EMBEDDINGS, else the user's cache]",
+)
 @json_option("the figures")
 def score(
     predictions: Path,
@@ -80,6 +93,8 @@ def score(
     replicates: int,
     seed: int,
     interval: Method,
+    coherence: str | None,
+    store: Path | None,
     json_file: Path | None,
 ) -> None:
     """Score predictions: a run folder, a prediction file, or ms-swift inference output.
@@ -94,6 +109,7 @@ def score(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from ffr_eval.cli.output import progress, require_writable, write_report
     from ffr_eval.metrics.named import split_names
+    from ffr_eval.report.coherence_terminal import print_coherence
     from ffr_eval.report.terminal import print_parsing, print_scores
     from ffr_eval.scoring import ALSO, named_metrics, score_table
     from ffr_eval.sources import Request, load_source
@@ -103,6 +119,7 @@ def score(
     resampling = Resampling(replicates, seed, interval)
     names = tuple(split_names(metrics)) or ALSO
     named_metrics(names)  # a wrong name is refused before anything is read
+    encoders = _encoders(coherence, store)
     request = Request(
         benchmark=benchmark,
         split=split,
@@ -122,6 +139,12 @@ def score(
             return source, score_table(source.table, source.protocol, groupings, names, chosen)
 
     source, scores = scored(request, ci=ci)
+    if encoders is not None:
+        with _progress("comparing embeddings") as show:
+            found = encoders.of(
+                source.table, source.benchmark, source.protocol, workers=_cpus(), progress=show
+            )
+        scores = replace(scores, coherence=found)
     report = scores.to_dict()
     both = {}
     if parse == "both":
@@ -131,7 +154,26 @@ def score(
         write_report(report, json_file)
     if str(json_file) != "-":
         print_scores(scores, source, split_names(metrics))
+        print_coherence(scores.coherence)
         print_parsing(both)
+
+
+def _encoders(names: str | None, store: Path | None) -> CoherenceRequest | None:
+    """The encoders asked for.
+
+    Raises:
+        InputError: If one is not in the store, or a store is given without encoders.
+    """
+    from ffr_eval.errors import InputError
+
+    if names is not None:
+        from ffr_eval.coherence import CoherenceRequest
+
+        return CoherenceRequest(names.split(","), store)
+    if store is not None:
+        remedy = "say which encoder: --coherence ENCODER, or leave --store out"
+        raise InputError("a store is read for coherence only", field="--store", remedy=remedy)
+    return None
 
 
 def _figures(scores: Scores) -> dict[str, Any]:
@@ -149,8 +191,8 @@ def _cpus() -> int:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[float], None]]:
-    """A progress bar on standard error that appears when reading takes more than two seconds."""
+def _progress(what: str = "reading") -> Iterator[Callable[[float], None]]:
+    """A progress bar on standard error that appears when work takes more than two seconds."""
     import sys
     import time
 
@@ -162,7 +204,7 @@ def _progress() -> Iterator[Callable[[float], None]]:
 
     # Drawn only when told: a drawing thread would be in the way of starting processes.
     bar = Progress(console=Console(stderr=True), transient=True, auto_refresh=False)
-    task = bar.add_task("reading", total=1.0)
+    task = bar.add_task(what, total=1.0)
     began = time.monotonic()
 
     def show(part: float) -> None:

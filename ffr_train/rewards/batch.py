@@ -16,15 +16,15 @@ from ffr_eval.errors import InputError
 from ffr_eval.metrics.counts import Counts, count
 from ffr_eval.ragged import Ragged
 from ffr_eval.types import Outcome
-from ffr_train.rewards.fragments import KnownIds, coherence
+from ffr_train.rewards.fragments import ListedIds, coherence
 from ffr_train.rewards.reading import parse_strictly
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ffr_eval.answer import Answer
+    from ffr_eval.embeddings.dialogue_vectors import DialogueEmbeddings
     from ffr_eval.ragged import IntArray
-    from ffr_train.rewards.embeddings import DialogueEmbeddings
     from ffr_train.rewards.fragments import Coherence
 
     BoolArray = NDArray[np.bool_]
@@ -218,9 +218,9 @@ class Batch:
         }
 
     @cached_property
-    def _known(self) -> dict[str, KnownIds]:
+    def _known(self) -> dict[str, ListedIds]:
         return {
-            modality: KnownIds(
+            modality: ListedIds(
                 [_ids(dialogue, modality) for dialogue in self.dialogues],
                 self._homes,
                 self._lists[modality],

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ffr_eval.coding import Universe
+from ffr_eval.metrics.coherence import adjacent, fragment_means
+from ffr_eval.metrics.element_order import KnownIds, Layout
 from ffr_eval.ragged import Ragged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ffr_eval.embeddings.dialogue_vectors import DialogueEmbeddings
     from ffr_eval.metrics.retrieval import FloatArray
     from ffr_eval.ragged import IntArray
     from ffr_train.rewards.batch import BoolArray, DialogueIds
-    from ffr_train.rewards.embeddings import DialogueEmbeddings
 
 NO_EMBEDDINGS: Final = "no embeddings"
 NO_VECTOR: Final = "an id of the dialogue has no usable vector"
@@ -59,7 +60,7 @@ class Coherence:
 
 
 def coherence(
-    dialogues: Sequence[DialogueIds], dialogue: IntArray, utterances: KnownIds, images: KnownIds
+    dialogues: Sequence[DialogueIds], dialogue: IntArray, utterances: ListedIds, images: ListedIds
 ) -> Coherence:
     """Coherence of fragments.
 
@@ -74,13 +75,17 @@ def coherence(
         images: Their image ids.
     """
     n = len(dialogue)
-    layout = _Layout(dialogues, dialogue, utterances, images)
-    fragment, element = layout.elements()
+    layout = _layout(dialogues, utterances, images)
+    fragment, element = layout.elements(dialogue, utterances.codes, images.codes)
     size = np.bincount(fragment, minlength=n)
-    first = np.flatnonzero(fragment[1:] == fragment[:-1])
-    cosines = _Cosines(dialogues, layout, element, first)
-    order_sums = _sums(fragment[first], cosines.pairs, n)
-    query_sums = _sums(fragment, cosines.query[element], n)
+    first = adjacent(fragment)
+    vector = np.concatenate(
+        [
+            _vectors(dialogues, utterances.ids, "utterance"),
+            _vectors(dialogues, images.ids, "image"),
+        ]
+    )
+    cosines = _Cosines(dialogues, layout.bounds, vector[layout.entry], element, first)
     no_vector = np.bincount(fragment, ~cosines.usable[element], n) > 0
     unplaced = np.bincount(fragment, layout.place[element] == _UNPLACED, n) > 0
     without = ~np.array([d.embeddings is not None for d in dialogues], dtype=np.bool_)[dialogue]
@@ -96,77 +101,15 @@ def coherence(
         NO_VECTOR: no_vector & ~no_query,
     }
     return Coherence(
-        order=_mean(order_sums, size - 1, trouble),
-        query=_mean(query_sums, size, query_trouble),
+        order=_where_none(fragment_means(fragment[first], cosines.pairs, size - 1), trouble),
+        query=_where_none(fragment_means(fragment, cosines.query[element], size), query_trouble),
         size=size,
         trouble=trouble,
         query_trouble=query_trouble,
     )
 
 
-class _Layout:
-    """The elements that the dialogues have, numbered in dialogue order, dialogue after dialogue.
-
-    Where the ids of a dialogue are not known, they are those that occur.
-
-    Attributes:
-        bounds: Where the elements of each dialogue begin, and the number of all.
-        place: Place of each element's turn in the dialogue; the largest integer where the turn is
-            not known.
-        vector: Row of its vector; -1 without one.
-    """
-
-    def __init__(
-        self,
-        dialogues: Sequence[DialogueIds],
-        dialogue: IntArray,
-        turns: KnownIds,
-        shown: KnownIds,
-    ) -> None:
-        self._dialogue = dialogue
-        self._ids = turns, shown
-        turn_known = np.array([d.utt_ids is not None for d in dialogues], dtype=np.bool_)
-        turn_place = np.where(turn_known[turns.ids.rows], turns.within(), turns.ids.values)
-        image_place = _image_places(dialogues, turns, turn_place, turn_known, shown.ids)
-        places = np.concatenate([turn_place, image_place])
-        vectors = np.concatenate(
-            [
-                _vectors(dialogues, turns.ids, "utterance"),
-                _vectors(dialogues, shown.ids, "image"),
-            ]
-        )
-        order = np.lexsort(
-            (
-                np.concatenate([turns.ids.values, shown.ids.values]),
-                np.arange(len(places)) >= len(turn_place),
-                places,
-                np.concatenate([turns.ids.rows, shown.ids.rows]),
-            )
-        )
-        self._number = np.empty_like(order)
-        self._number[order] = np.arange(len(order))
-        self.place: IntArray = places[order]
-        self.vector: IntArray = vectors[order]
-        self.bounds: IntArray = turns.ids.offsets + shown.ids.offsets
-
-    def elements(self) -> tuple[IntArray, IntArray]:
-        """Fragment and number of each element, once, sorted by dialogue, fragment and number."""
-        by_dialogue = np.argsort(self._dialogue, kind="stable")
-        position = np.empty_like(by_dialogue)
-        position[by_dialogue] = np.arange(len(by_dialogue))
-        all_elements = max(len(self.place), 1)
-        start, keys = 0, []
-        for ids in self._ids:
-            fragment, entry = ids.find(ids.codes, self._dialogue)
-            keys.append(position[fragment] * all_elements + self._number[start + entry])
-            start += len(ids.ids.values)
-        key = np.sort(np.concatenate(keys))
-        key = key[np.diff(key, prepend=-1) != 0]
-        at, element = np.divmod(key, all_elements)
-        return by_dialogue[at], element
-
-
-class KnownIds:
+class ListedIds(KnownIds):
     """The ids of one modality that each dialogue has, and lists of ids in their codes.
 
     Args:
@@ -188,36 +131,30 @@ class KnownIds:
             rows = np.repeat(dialogue, lists.lengths)
             for row, value in zip(rows.tolist(), lists.values.tolist(), strict=True):
                 occurring.setdefault(row, set()).add(value)
-        self.ids = Ragged.from_lists(
-            sorted(occurring.get(place, ())) if found is None else found
-            for place, found in enumerate(given)
+        super().__init__(
+            Ragged.from_lists(
+                sorted(occurring.get(place, ())) if found is None else found
+                for place, found in enumerate(given)
+            )
         )
-        self.universe = Universe(self.ids)
         self.codes = self.universe.encode(lists, dialogue)
-        sizes = self.universe.sizes
-        self._starts = np.cumsum(sizes) - sizes
-        codes = self.universe.encode(self.ids)
-        self._entry = np.zeros(int(sizes.sum()), dtype=np.int64)
-        self._entry[self._starts[codes.rows] + codes.values] = np.arange(len(codes.values))
 
-    def within(self) -> IntArray:
-        """The place of each id in the list of its dialogue."""
-        lengths = self.ids.lengths
-        return np.arange(len(self.ids.values)) - np.repeat(self.ids.offsets[:-1], lengths)
 
-    def find(self, codes: Ragged, dialogue: IntArray) -> tuple[IntArray, IntArray]:
-        """List and place among :attr:`ids` of each code of an id that the dialogue has."""
-        row, values = codes.rows, codes.values
-        home = np.repeat(dialogue, codes.lengths)
-        inside = (values >= 0) & (values < self.universe.sizes[home])
-        if not inside.all():
-            row, home, values = row[inside], home[inside], values[inside]
-        return row, self._entry[self._starts[home] + values]
+def _layout(dialogues: Sequence[DialogueIds], turns: ListedIds, shown: ListedIds) -> Layout:
+    """The elements that the dialogues have.
+
+    Where the ids of a dialogue are not known, they are those that occur. The place of an image
+    whose turn is not known is the largest integer.
+    """
+    turn_known = np.array([d.utt_ids is not None for d in dialogues], dtype=np.bool_)
+    turn_place = np.where(turn_known[turns.ids.rows], turns.within(), turns.ids.values)
+    image_place = _image_places(dialogues, turns, turn_place, turn_known, shown.ids)
+    return Layout(turns, shown, turn_place, image_place)
 
 
 def _image_places(
     dialogues: Sequence[DialogueIds],
-    turns: KnownIds,
+    turns: ListedIds,
     turn_place: IntArray,
     turn_known: BoolArray,
     images: Ragged,
@@ -256,33 +193,35 @@ class _Cosines:
 
     Args:
         dialogues: The dialogues.
-        layout: Their elements.
+        element_bounds: Where the elements of each begin, and the number of all.
+        vector: Row of each element's vector; -1 without one.
         element: The elements of all fragments, sorted by dialogue.
         first: Where among them a pair of adjacent ones begins.
 
     Attributes:
         pairs: Cosine of each pair; NaN where a vector is not usable.
-        query: Cosine of each element of the layout with the query of its dialogue; NaN where a
+        query: Cosine of each element with the query of its dialogue; NaN where a
             vector is not usable, and for those that no fragment has.
-        usable: Which elements of the layout have a usable vector, of those that a fragment has.
+        usable: Which elements have a usable vector, of those that a fragment has.
         asked: Which dialogues have a usable vector of the query.
     """
 
     def __init__(
         self,
         dialogues: Sequence[DialogueIds],
-        layout: _Layout,
+        element_bounds: IntArray,
+        vector: IntArray,
         element: IntArray,
         first: IntArray,
     ) -> None:
         self.pairs: FloatArray = np.full(len(first), np.nan)
-        self.query: FloatArray = np.full(len(layout.vector), np.nan)
-        self.usable: BoolArray = np.zeros(len(layout.vector), dtype=np.bool_)
+        self.query: FloatArray = np.full(len(vector), np.nan)
+        self.usable: BoolArray = np.zeros(len(vector), dtype=np.bool_)
         self.asked: BoolArray = np.zeros(len(dialogues), dtype=np.bool_)
-        wanted = np.zeros(len(layout.vector), dtype=np.bool_)
+        wanted = np.zeros(len(vector), dtype=np.bool_)
         wanted[element] = True
         needed = np.flatnonzero(wanted)
-        bounds = np.searchsorted(needed, layout.bounds)
+        bounds = np.searchsorted(needed, element_bounds)
         number = np.cumsum(wanted) - 1  # of an element among those needed
         left, right = number[element[first]], number[element[first + 1]]
         home = np.searchsorted(bounds[1:], left, side="right")
@@ -295,7 +234,7 @@ class _Cosines:
                     place,
                     dialogue.embeddings,
                     needed[start:stop],
-                    layout.vector[needed[start:stop]],
+                    vector[needed[start:stop]],
                     pairs,
                     (left[pairs] - start, right[pairs] - start),
                 )
@@ -318,12 +257,8 @@ class _Cosines:
             self.query[elements] = vectors.cosines_with(query)
 
 
-def _sums(row: IntArray, values: FloatArray, n: int) -> FloatArray:
-    return np.bincount(row, values, n).astype(np.float64)
-
-
-def _mean(sums: FloatArray, number: IntArray, trouble: dict[str, BoolArray]) -> FloatArray:
-    some = number > 0
+def _where_none(means: FloatArray, trouble: dict[str, BoolArray]) -> FloatArray:
+    """The means of fragments that no trouble is with; NaN for others."""
     for rows in trouble.values():
-        some = some & ~rows
-    return np.where(some, sums / np.where(some, number, 1), np.nan)
+        means = np.where(rows, np.nan, means)
+    return means
