@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import bootstrap, comparing, import_time, importing, inference, kernel, rewards
+from benchmarks import (
+    bootstrap,
+    coherence,
+    comparing,
+    embedding,
+    import_time,
+    importing,
+    inference,
+    kernel,
+    rewards,
+)
 from benchmarks.measure import table
 
 BENCHMARKS = {
@@ -15,6 +25,8 @@ BENCHMARKS = {
     "bootstrap": bootstrap.run,
     "comparing": comparing.run,
     "rewards": rewards.run,
+    "embedding": embedding.run,
+    "coherence": coherence.run,
 }
 
 

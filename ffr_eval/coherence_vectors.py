@@ -35,6 +35,7 @@ THERE: Final = "there"
 BLANK: Final = "blank text"
 TEXT_ONLY: Final = "image under a text-only encoder"
 _KINDS: Final = ("utterances", "images", "queries")
+_KEPT_BYTES: Final = 256 << 20  # of vectors of the first pass that the second need not read again
 _QUERY: Final = 2  # the modality of queries, beside utterances (0) and images (1)
 
 
@@ -201,6 +202,8 @@ class StoredVectors:
         self._elements = BenchmarkElements(benchmark, space.record.roles)
         self._reads_images = "image" in space.record.modalities
         self._keys: dict[int, bytes] = {}
+        self._kept: dict[int, NDArray[Any]] = {}
+        self._room = _KEPT_BYTES
         self._query_keys: dict[int, bytes] = {}
         self.reasons = [THERE]
         self.state: NDArray[np.int8] = np.zeros(len(samples.layout.entry), dtype=np.int8)
@@ -227,7 +230,10 @@ class StoredVectors:
         self._means = means.astype(np.float32)  # as exact as the vectors are
 
     def read(self, row: int) -> NDArray[Any]:
-        """The vectors of the elements of a dialogue that have one, in its order."""
+        """The vectors of the elements of a dialogue that have one, in its order; once."""
+        kept = self._kept.pop(row, None)
+        if kept is not None:
+            return kept
         keys = self._keys[row]
         return self._vectors([keys[i : i + KEY_LENGTH] for i in range(0, len(keys), KEY_LENGTH)])
 
@@ -278,7 +284,11 @@ class StoredVectors:
         asked = [key for key in in_order if key is not None]
         vectors, there = self._space.read(asked)
         kind = image[wanted].astype(np.int64)
-        self._add_to_means(vectors[there], kind[there])
+        usable = vectors if there.all() else vectors[there]
+        self._add_to_means(usable, kind[there])
+        if usable.nbytes <= self._room:
+            self._kept[row] = usable
+            self._room -= usable.nbytes
         self._keys[row] = b"".join(asked[i] for i in np.flatnonzero(there).tolist())
         absent = np.flatnonzero(~there).tolist()
         failures = self._space.failures([asked[i] for i in absent]) if absent else {}

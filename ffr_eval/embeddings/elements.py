@@ -168,7 +168,8 @@ def _key_of_file(path: Path) -> bytes | Absence:
     try:
         if not path.is_file():
             return Absence.UNREADABLE if path.exists() else Absence.MISSING
-        return image_key(path.read_bytes())
+        with open(path, "rb") as stream:  # noqa: PTH123 - a benchmark may have many
+            return image_key(stream.read())
     except FileNotFoundError:
         return Absence.MISSING
     except OSError:

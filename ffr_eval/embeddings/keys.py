@@ -98,8 +98,7 @@ def _of_text(text: str) -> bytes:
 def _key(content: Content, *parts: bytes) -> bytes:
     """The tag of the content, and 31 bytes of SHA-256 over the parts with their lengths."""
     tag = _TAGS[content]
-    digest = hashlib.sha256(b"ffr 1 " + tag)
+    pieces = [b"ffr 1 ", tag]
     for part in parts:
-        digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part)
-    return tag + digest.digest()[: KEY_LENGTH - 1]
+        pieces += (len(part).to_bytes(8, "little"), part)
+    return tag + hashlib.sha256(b"".join(pieces)).digest()[: KEY_LENGTH - 1]
