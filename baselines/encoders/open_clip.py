@@ -78,11 +78,12 @@ class LoadedOpenClip(LoadedEncoder):
     def lengths(self, texts: Sequence[str], role: Role) -> list[int]:  # noqa: ARG002
         """Tokens with the special ones; a bound for short texts, as all rows are padded alike."""
         tokenizer = self._tokenizer
+        limit = tokenizer.context_length
         if hasattr(tokenizer, "encode"):
             # A token is one byte at least, so that most texts need not be tokenized twice.
             bounds = [len(text.encode(errors="replace")) + _MARKS for text in texts]
             return [
-                bound if bound <= self.max_tokens else len(tokenizer.encode(text)) + _MARKS
+                bound if bound <= limit else len(tokenizer.encode(text)) + _MARKS
                 for text, bound in zip(texts, bounds, strict=True)
             ]
         inner = tokenizer.tokenizer
