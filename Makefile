@@ -15,7 +15,7 @@ test: $(VENV)/.test lint ## all checks, the tests, and a smoke test of the built
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 	$(MAKE) wheel
 
-test-slow: $(VENV)/.test ## kill loops and other long tests
+test-slow: $(VENV)/.slow ## kill loops and other long tests
 	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.test
@@ -50,6 +50,10 @@ $(VENV)/.test: $(BIN)/python $(SOURCES) tests/environment/$(HOOK).py
 	$(PIP) install --quiet --constraint constraints.txt torch torchvision --editable '.[test]'
 	site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
 		&& cp tests/environment/$(HOOK).py "$$site" && echo "import $(HOOK)" > "$$site/$(HOOK).pth"
+	touch $@
+
+$(VENV)/.slow: $(VENV)/.test
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[ray]'
 	touch $@
 
 clean:

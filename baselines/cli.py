@@ -14,8 +14,10 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from baselines.machine import Machine
     from baselines.model import ModelInfo
     from baselines.runner import RunResult
+    from ffr_eval.types import Outcome
 
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C."""
@@ -31,7 +33,7 @@ _SHOWN_FAILURES: Final = 5
 @click.argument("model")
 @click.argument("benchmark")
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="The run folder to write."
+    "--out", type=click.Path(path_type=Path), help="The run folder to write (needed to run)."
 )
 @click.option(
     "--split", help="Predict this split. Default: all samples; with --tune-on, the split 'test'."
@@ -43,10 +45,28 @@ _SHOWN_FAILURES: Final = 5
 )
 @click.option("--save-scores", is_flag=True, help="Keep the scores of scoring models.")
 @click.option(
-    "--device", default="auto", help="Where to compute embeddings: auto, cpu, cuda, cuda:1, mps."
+    "--window", type=click.IntRange(min=1), metavar="TURNS", help="Show so many turns at a time."
 )
 @click.option(
-    "--batch-size", type=click.IntRange(min=1), help="How many elements to embed at once, at most."
+    "--stride", type=click.IntRange(min=1), metavar="TURNS", help="From one window to the next."
+)
+@click.option("--logprobs", is_flag=True, help="Keep log-probabilities and entropies of tokens.")
+@click.option("--dry-run", is_flag=True, help="Show the first prompt, tokens and cost, no more.")
+@click.option(
+    "--retry-outcomes", metavar="A,B", help="Ask again for samples that ended so: request_error,…"
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Run here, or replicas of the model over Ray Data.",
+)
+@click.option("--address", help="Of a Ray cluster. Default: this machine.")
+@click.option("--replicas", type=click.IntRange(min=1), help="Of the model, over Ray.")
+@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps.")
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), help="How much to compute at once, at most."
 )
 @click.option(
     "--python",
@@ -58,27 +78,60 @@ _SHOWN_FAILURES: Final = 5
     type=click.Path(path_type=Path, file_okay=False),
     help="The embedding store's folder.",
 )
+@click.option("--concurrency", type=click.IntRange(min=1), help="Requests at once, at most.")
+@click.option("--requests-per-minute", type=click.IntRange(min=1), help="At most.")
+@click.option("--tokens-per-minute", type=click.IntRange(min=1), help="At most.")
+@click.option(
+    "--max-cost",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MONEY",
+    help="Stop when the run has cost so much.",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Give a request up.",
+)
+@click.option("--max-retries", type=click.IntRange(min=0), help="Of a request that failed.")
+@click.option(
+    "--prices", type=click.Path(path_type=Path, dir_okay=False), help="Your own price table."
+)
+@click.option(
+    "--cache", type=click.Path(path_type=Path, dir_okay=False), help="The response cache's file."
+)
+@click.option("--no-cache", is_flag=True, help="Neither read nor write the response cache.")
+@click.option("--refresh", is_flag=True, help="Ask again what the response cache knows.")
 def run(
     model: str,
     benchmark: str,
-    out: Path,
+    out: Path | None,
     split: str | None,
     limit: int | None,
     tune_on: str | None,
     pairs: tuple[str, ...],
     save_scores: bool,
-    device: str,
-    batch_size: int | None,
-    python: Path | None,
-    store: Path | None,
+    window: int | None,
+    stride: int | None,
+    logprobs: bool,
+    dry_run: bool,
+    retry_outcomes: str | None,
+    engine: str,
+    address: str | None,
+    replicas: int | None,
+    **settings: Any,
 ) -> None:
     """Run MODEL over BENCHMARK into a run folder.
 
     BENCHMARK is a benchmark folder, or the name of a bundled one. A run that was interrupted goes
-    on when the same command is given again. `ffr models` lists the models and their options.
+    on when the same command is given again. `ffr models` lists the models and their options;
+    `ffr prompt` shows what is sent.
 
-    --device, --batch-size, --python and --store are for models that compute embeddings. They say
-    where and how fast, never what: a run may go on with others.
+    --window, --stride and --logprobs are options of models that answer in text. The flags from
+    --device on say where, how fast and at what expense, never what is answered: a run may go on
+    with others. Each model takes some of them: embeddings --device, --batch-size, --python and
+    --store; hf --device and --batch-size; api those from --concurrency on.
 
     \b
     Examples:
@@ -87,12 +140,27 @@ def run(
       ffr run bm25 my-benchmark -o k=8 -o captions=true --out runs/bm25-k8
       ffr run sentence my-benchmark --tune-on dev --device cuda --out runs/sentence
       ffr run gme my-benchmark --python gme-venv/bin/python --batch-size 4 --out runs/gme
+      ffr run api my-benchmark -o preset=openai -o model=gpt-4o --dry-run
+      ffr run api my-benchmark -o preset=openai -o model=gpt-4o --max-cost 20 --out runs/gpt-4o
+      ffr run api my-benchmark -o preset=openai -o model=gpt-4o --out runs/gpt-4o \\
+          --retry-outcomes request_error
+      ffr run hf my-benchmark -o model=qwen2.5-vl-7b --window 40 --out runs/qwen
+      ffr run bm25 my-benchmark --engine ray --replicas 4 --out runs/bm25-ray
     """  # noqa: D301 - click needs the backspace
-    from baselines.encoders.encoder import Machine
+    from baselines.machine import Machine
     from baselines.options import parse_pairs
+    from baselines.runner import ScaleOut
     from baselines.runner import run as run_model
 
-    options = parse_pairs(pairs)
+    options = _with_flags(parse_pairs(pairs), window=window, stride=stride, logprobs=logprobs)
+    machine = Machine(**settings)
+    if dry_run:
+        _show_preview(model, options, benchmark, split, limit, tune_on, machine)
+        return
+    if out is None:
+        raise click.UsageError("Missing option '--out': the run folder to write.")
+    if engine == "local" and (address or replicas):
+        raise click.UsageError("--address and --replicas need --engine ray.")
     with _interruptible(out):
         result = run_model(
             model,
@@ -102,7 +170,9 @@ def run(
             split,
             limit,
             tune_on,
-            machine=Machine(device, batch_size, python, store),
+            machine=machine,
+            retry_outcomes=_outcomes(retry_outcomes),
+            scale_out=ScaleOut(address, replicas) if engine == "ray" else None,
             save_scores=save_scores,
             progress=True,
             note=_note,
@@ -181,6 +251,75 @@ def demo(out: Path) -> None:
     click.echo(f"the same in a browser: {_ffr()} board {out}")
     if failed:
         raise SystemExit(1)
+
+
+def _with_flags(options: dict[str, str], **flags: Any) -> dict[str, Any]:
+    """Options with those that have flags of their own."""
+    from ffr_eval.errors import InputError
+
+    given = {name: value for name, value in flags.items() if value}
+    twice = sorted(options.keys() & given.keys())
+    if twice:
+        message, remedy = "given twice", f"leave out --{twice[0]} or -o {twice[0]}"
+        raise InputError(message, field=f"option {twice[0]}", remedy=remedy)
+    return options | given
+
+
+def _outcomes(names: str | None) -> list[Outcome]:
+    """Outcomes by name, separated by commas."""
+    from ffr_eval.errors import InputError
+    from ffr_eval.plugins import nearest
+    from ffr_eval.types import ANSWERED, Outcome
+
+    known = [outcome.value for outcome in Outcome if outcome is not Outcome.MISSING]
+    chosen = [name.strip() for name in (names or "").split(",") if name.strip()]
+    for name in chosen:
+        if name not in known:
+            message, remedy = f"there is no outcome {name!r}", nearest(name, known)
+            raise InputError(message, field="--retry-outcomes", remedy=remedy)
+        if name in ANSWERED:
+            message = f"{name!r} is an answer: asking until it is another one would be choosing"
+            remedy = "use a new --out, or --refresh with a new run"
+            raise InputError(message, field="--retry-outcomes", remedy=remedy)
+    return [Outcome(name) for name in chosen]
+
+
+def _show_preview(
+    model: str,
+    options: Mapping[str, Any],
+    benchmark: str,
+    split: str | None,
+    limit: int | None,
+    tune_on: str | None,
+    machine: Machine,
+) -> None:
+    from baselines.preview import preview
+    from ffr_eval.report.safe_text import visible_lines
+
+    plan = preview(
+        model,
+        options,
+        benchmark,
+        split,
+        limit,
+        tune_on,
+        machine=machine,
+        progress=True,
+        note=_note,
+    )
+    click.echo("first prompt:")
+    click.echo(visible_lines(plan.first_prompt))
+    about = "" if plan.exact else "about "
+    click.echo(f"\n{plan.n_samples} samples, {plan.n_requests} requests")
+    click.echo(f"prompts: {about}{plan.prompt_tokens:,} tokens")
+    click.echo(f"answers: at most {plan.max_completion_tokens:,} tokens")
+    if plan.min_cost is None or plan.max_cost is None:
+        click.echo("cost: no price is known")
+    else:
+        low, high = (f"{cost:.2f}" for cost in (plan.min_cost, plan.max_cost))
+        click.echo(f"cost: {about}{low} to {high} {plan.currency}")
+    for text in plan.notes:
+        _note(text)
 
 
 def _ffr() -> str:

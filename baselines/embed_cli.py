@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
-    from baselines.encoders.encoder import Machine
+    from baselines.machine import Machine
     from ffr_eval.embeddings.store import SpaceStats
 
 _REMARK: Final = "note: "
@@ -96,7 +96,7 @@ def embed(
     this program, changed since. With --encoder it removes what this encoder made, and with
     BENCHMARKs what none of these needs (with that --context), of all encoders or of the one named.
     """
-    from baselines.encoders.encoder import Machine
+    from baselines.machine import Machine
     from baselines.options import parse_pairs
     from ffr_eval.cli.output import require_writable
     from ffr_eval.errors import InputError

@@ -32,10 +32,11 @@ from ffr_eval.ragged import Ragged
 from ffr_eval.types import Fragment, Outcome, Prediction, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from baselines.encoders.encoder import Machine
+    from baselines.machine import Machine
     from baselines.selection import FloatArray
+    from baselines.session import Session
     from ffr_eval.benchmark import Benchmark
     from ffr_eval.ragged import IntArray
     from ffr_eval.types import Dialogue
@@ -79,6 +80,8 @@ class Model(ABC):
         prompt_hash: Identifies the prompt; ``None`` for a model without one.
         revision: Identifies the weights; ``None`` for a model without any. Known once :meth:`use`
             was called; a run goes on with the same weights only.
+        learning_option: The option that asks for a tuning split.
+        settings: The settings of a :class:`~baselines.machine.Machine` that it takes.
         name: The registered name; :func:`create` sets it.
 
     Args:
@@ -92,23 +95,18 @@ class Model(ABC):
     Options: ClassVar[type[msgspec.Struct]] = NoOptions
     prompt_hash: str | None = None
     revision: str | None = None
+    learning_option: ClassVar[str] = "policy"
+    settings: ClassVar[frozenset[str]] = frozenset()
     name: str = "this model"
 
     def __init__(self, options: msgspec.Struct) -> None:
         self.options = options
 
-    def use(self, machine: Machine) -> None:
+    def use(self, machine: Machine) -> None:  # noqa: B027 - needed only by models with settings
         """Take up where and how fast to compute; :func:`create` calls it, settings or not.
 
         What a machine says never changes an answer, so it is no part of a run's identity.
-
-        Raises:
-            InputError: If a setting was given that the model has no use for.
         """
-        given = machine_settings(machine)
-        if given:
-            message = f"{self.name} computes no embeddings: {given[0]} has no effect"
-            raise InputError(message, remedy=f"leave out {' and '.join(given)}")
 
     def prepare(  # noqa: B027 - needed only by models that work ahead
         self,
@@ -158,6 +156,66 @@ class Model(ABC):
         The answer's outcome counts if it has a raw response or says that the request failed;
         otherwise it follows from the ids.
         """
+
+    def predict_many(
+        self, samples: Iterator[Sample], session: Session
+    ) -> Iterator[Prediction] | None:
+        """Answer many samples at once, for models that ask a server or work in batches.
+
+        Samples must be drawn lazily, so that memory does not grow with the run, and no further
+        ones once ``session.stop`` is set. Each that was drawn gets one prediction, in any order:
+        what goes wrong with one of them is a prediction with an outcome.
+
+        Returns:
+            ``None``, as here, if the model answers one by one.
+
+        Raises:
+            FfrError: If the model fails as a whole; what was yielded before is kept.
+            Stopped: If it ends early on purpose; the same command goes on.
+        """
+        del samples, session
+        return None
+
+    def preview(self, benchmark: Benchmark, rows: IntArray, session: Session) -> Preview:
+        """What a run would send, and what it would cost; nothing is asked.
+
+        Raises:
+            InputError: If this is not known of the model.
+        """
+        del benchmark, rows, session
+        message = f"the model {self.name!r} sends no prompts and costs nothing"
+        raise InputError(message, remedy="leave out --dry-run")
+
+    def close(self) -> None:  # noqa: B027 - needed only by models that hold something
+        """Give back what it holds (connections, memory); called once, whatever happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a run would send.
+
+    Attributes:
+        first_prompt: The first prompt, as text, images named in their places.
+        n_samples: Samples to ask about.
+        n_requests: Requests that they make; more than samples if there are windows.
+        prompt_tokens: Of all requests.
+        exact: Whether the model's own tokenizer counted them.
+        max_completion_tokens: What the answers may come to, at most.
+        min_cost, max_cost: With answers of no length and of the greatest; ``None`` without a price.
+        currency: Of the cost.
+        notes: What else the user should know: where the price is from, what was estimated.
+    """
+
+    first_prompt: str
+    n_samples: int
+    n_requests: int
+    prompt_tokens: int
+    exact: bool
+    max_completion_tokens: int
+    min_cost: float | None = None
+    max_cost: float | None = None
+    currency: str = "USD"
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +375,7 @@ def create(name: str, options: Mapping[str, Any], machine: Machine | None = None
         MissingExtraError: If an optional dependency is not installed.
         FfrError: If the model's own code fails.
     """
-    from baselines.encoders.encoder import Machine
+    from baselines.machine import Machine
 
     machine = Machine() if machine is None else machine
     model: type[Model] = load(MODELS, name)
@@ -332,6 +390,7 @@ def create(name: str, options: Mapping[str, Any], machine: Machine | None = None
     try:
         made = model(parsed)
         made.name = name
+        _require_settings(made, machine)
         made.use(machine)
     except FfrError:
         raise
@@ -339,17 +398,6 @@ def create(name: str, options: Mapping[str, Any], machine: Machine | None = None
         text = f"the model {name!r} cannot be made: {type(error).__name__}: {error}"
         raise FfrError(text) from error
     return made
-
-
-def machine_settings(machine: Machine) -> list[str]:
-    """The flags of the settings that were given."""
-    given = {
-        "--device": machine.device != "auto",
-        "--batch-size": machine.batch_size is not None,
-        "--python": machine.python is not None,
-        "--store": machine.store is not None,
-    }
-    return [flag for flag, is_given in given.items() if is_given]
 
 
 def gold_positions(sample: Sample, field: Literal["utt_ids", "img_ids"]) -> list[int]:
@@ -362,6 +410,16 @@ def gold_positions(sample: Sample, field: Literal["utt_ids", "img_ids"]) -> list
     )
     wanted = set(getattr(sample.gold or Fragment(), field))
     return [place for place, number in enumerate(ids) if number in wanted]
+
+
+def _require_settings(model: Model, machine: Machine) -> None:
+    """Refuse settings that the model has no use for."""
+    useless = [flag for name, flag in machine.given().items() if name not in model.settings]
+    if useless:
+        flags = " and ".join(useless)
+        verb = "has" if len(useless) == 1 else "have"
+        message = f"{flags} {verb} no effect on the model {model.name!r}"
+        raise InputError(message, remedy=f"leave out {flags}")
 
 
 def _missing(requires: Iterable[str]) -> list[str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 import time
 from collections import Counter
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,27 +13,29 @@ import msgspec
 import numpy as np
 
 from baselines.hindsight import Hindsight
-from baselines.model import ScoringModel, answer, checked_scores, create, hidden
+from baselines.interruption import stop_on_interrupt
+from baselines.machine import Machine
+from baselines.model import ScoringModel, create
+from baselines.predicting import predictions
+from baselines.session import Session
 from ffr_eval.benchmark.reader import read_benchmark
 from ffr_eval.errors import FfrError, InputError
-from ffr_eval.prediction_file import encode_prediction
 from ffr_eval.runs import BenchmarkRef, MachineRecord, RunRecord, open_run
-from ffr_eval.types import ANSWERED, Fragment, Outcome, Prediction
+from ffr_eval.types import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 
-    from baselines.encoders.encoder import Machine
-    from baselines.model import Model, Scores
+    from rich.progress import Progress, TaskID
+
+    from baselines.model import Model
     from ffr_eval.benchmark import Benchmark
     from ffr_eval.ragged import IntArray
     from ffr_eval.runs import RunFolder
-    from ffr_eval.types import Sample
+    from ffr_eval.types import Prediction
 
 DEFAULT_SPLIT: Final = "test"
 """The split that is predicted if there is one to tune on and none is named."""
-
-_LARGEST_ID: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ def run(
     tune_on: str | None = None,
     *,
     machine: Machine | None = None,
+    retry_outcomes: Collection[Outcome] = (),
+    scale_out: ScaleOut | None = None,
     save_scores: bool = False,
     progress: bool = False,
     note: Callable[[str], None] | None = None,
@@ -91,7 +94,9 @@ def run(
         split: The split to predict. Default: all samples; with ``tune_on``, the split ``test``.
         limit: Only the first so many samples.
         tune_on: The split whose gold the model may learn from.
-        machine: Where and how fast to compute; only for models that compute embeddings.
+        machine: Where, how fast and at what expense to compute; each model takes some settings.
+        retry_outcomes: Ask again for samples that ended so; their last prediction counts.
+        scale_out: Run replicas of the model over Ray Data.
         save_scores: Keep the scores of scoring models in the predictions.
         progress: Show progress on stderr, if it is a terminal.
         note: Called with each note as it arises.
@@ -99,23 +104,61 @@ def run(
     Raises:
         InputError: If the arguments make no sense together, or the folder holds another run.
         FfrError: If the run folder cannot be written, or the model fails while it is made, prepares
-            itself or is tuned.
-        KeyboardInterrupt: After the run folder is brought in order; the same call goes on with it.
+            itself or is tuned, or fails as a whole.
+        Stopped: If the model ends early on purpose; the same call goes on with the run.
+        KeyboardInterrupt: After what was under way is done (Ctrl-C) and the run folder is in order;
+            the same call goes on with it.
     """
     notes = _Notes(note)
     model = create(model_name, options, machine)
-    if tune_on is None and model.must_learn:
-        message = "'tuned' needs a split to tune on"
-        remedy = "add --tune-on SPLIT, or name another policy"
-        raise InputError(message, field="option policy", remedy=remedy)
-    data = read_benchmark(benchmark)
-    notes.extend(data.warnings)
-    split = resolved_split(data, split, tune_on)
-    rows = planned_rows(data, split, limit)
-    if tune_on is not None and not model.learns:
-        notes.add(f"{model_name} has nothing to tune with these options: --tune-on has no effect")
+    with closing(model):
+        return _run(
+            model,
+            benchmark,
+            Path(out),
+            (split, limit, tune_on),
+            machine,
+            _Wish(frozenset(retry_outcomes), scale_out, save_scores, progress),
+            notes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleOut:
+    """Over what to spread a run.
+
+    Attributes:
+        address: Of the Ray cluster; ``None`` for this machine alone.
+        replicas: How many replicas of the model; ``None`` for as many as there is room for.
+    """
+
+    address: str | None = None
+    replicas: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """How this session goes about the run."""
+
+    retry: frozenset[Outcome]
+    scale_out: ScaleOut | None
+    save_scores: bool
+    progress: bool
+
+
+def _run(
+    model: Model,
+    benchmark: str | Path,
+    out: Path,
+    plan: tuple[str | None, int | None, str | None],
+    machine: Machine | None,
+    wish: _Wish,
+    notes: _Notes,
+) -> RunResult:
+    split, limit, tune_on = plan
+    data, split, rows = plan_run(model, benchmark, split, limit, tune_on, notes.add)
     record = RunRecord(
-        model=model_name,
+        model=model.name,
         model_version=model.version,
         model_revision=model.revision,
         options=msgspec.to_builtins(model.options),
@@ -127,26 +170,28 @@ def run(
         seed=getattr(model.options, "seed", None),
         n_samples=len(rows),
     )
-    with open_run(Path(out), record, model.requires, _machine_record(machine)) as folder:
+    machine_record = _machine_record(machine, wish.scale_out)
+    with open_run(out, record, model.requires, machine_record) as folder:
         notes.extend(folder.notes)
-        todo = [row for row in rows.tolist() if data.queries.sample_id[row] not in folder.done]
+        names = {row: data.queries.sample_id[row] for row in rows.tolist()}
+        todo = [
+            row
+            for row, name in names.items()
+            if name not in folder.done or folder.outcomes[name] in wish.retry
+        ]
         hindsight = _hindsight(model, data, folder, rows)
         wanted = rows.tolist() if hindsight is not None else todo
         if tune_on is not None and model.learns and folder.record.selection is None:
             wanted = [*wanted, *data.rows(tune_on).tolist()]
         if wanted:
-            _prepare(model, data, wanted, progress, notes.add)
-        _learn(model, data, folder, progress)
-        with _progress(progress, model_name, len(rows), len(rows) - len(todo)) as advance:
-            for row in todo:
-                folder.append(_predicted(model, data.sample(row), save_scores, hindsight))
-                advance()
+            prepare(model, data, wanted, wish.progress, notes.add)
+        _learn(model, data, folder, wish.progress)
+        _predict(model, data, folder, todo, len(rows), hindsight, machine, wish, notes)
         if hindsight is not None:
-            _look_back(hindsight, data, rows.tolist(), folder, progress, notes.add)
-        planned = [data.queries.sample_id[row] for row in rows.tolist()]
-        outcomes = {name: folder.outcomes[name] for name in planned if name in folder.done}
+            _look_back(hindsight, data, rows.tolist(), folder, wish.progress, notes.add)
+        outcomes = {name: folder.outcomes[name] for name in names.values() if name in folder.done}
     return RunResult(
-        path=Path(out),
+        path=out,
         split=split,
         n_samples=len(rows),
         n_done=len(outcomes),
@@ -156,6 +201,34 @@ def run(
         notes=tuple(notes.all),
         record=folder.record,
     )
+
+
+def plan_run(
+    model: Model,
+    benchmark: str | Path,
+    split: str | None,
+    limit: int | None,
+    tune_on: str | None,
+    note: Callable[[str], None],
+) -> tuple[Benchmark, str | None, IntArray]:
+    """What is to be predicted: the benchmark, the split, and the rows.
+
+    Raises:
+        InputError: If the arguments make no sense together, or the benchmark cannot be read.
+    """
+    if tune_on is None and model.must_learn:
+        option = model.learning_option
+        message = f"{option}={getattr(model.options, option)} needs a split to learn from"
+        remedy = f"add --tune-on SPLIT, or give another {option}"
+        raise InputError(message, field=f"option {option}", remedy=remedy)
+    data = read_benchmark(benchmark)
+    for warning in data.warnings:
+        note(warning)
+    split = resolved_split(data, split, tune_on)
+    rows = planned_rows(data, split, limit)
+    if tune_on is not None and not model.learns:
+        note(f"{model.name} has nothing to tune with these options: --tune-on has no effect")
+    return data, split, rows
 
 
 def resolved_split(benchmark: Benchmark, split: str | None, tune_on: str | None) -> str | None:
@@ -210,22 +283,97 @@ def _place(benchmark: str | Path) -> str:
     return place
 
 
-def _machine_record(machine: Machine | None) -> MachineRecord | None:
+def _machine_record(machine: Machine | None, scale_out: ScaleOut | None) -> MachineRecord | None:
     """What was said of the machine; paths are left out, as they say nothing elsewhere."""
-    if machine is None:
-        return None
-    device = None if machine.device == "auto" else machine.device
-    record = MachineRecord(device, machine.batch_size, machine.python is not None)
+    machine = machine or Machine()
+    record = MachineRecord(
+        device=None if machine.device == "auto" else machine.device,
+        batch_size=machine.batch_size,
+        other_python=machine.python is not None,
+        concurrency=machine.concurrency,
+        engine=None if scale_out is None else "ray",
+    )
     return None if record == MachineRecord() else record
 
 
-def _prepare(
+def _predict(
+    model: Model,
+    benchmark: Benchmark,
+    folder: RunFolder,
+    todo: list[int],
+    n_samples: int,
+    hindsight: Hindsight | None,
+    machine: Machine | None,
+    wish: _Wish,
+    notes: _Notes,
+) -> None:
+    """Answer the samples that are left, each written as soon as it is there."""
+    with _progress(wish.progress, model.name, n_samples, n_samples - len(todo)) as bar:
+        session = Session(notes.add, bar.status, wish.progress, folder.spent)
+        if wish.scale_out is None:
+            answers = predictions(
+                model,
+                (benchmark.sample(row) for row in todo),
+                session,
+                save_scores=wish.save_scores,
+                hindsight=hindsight,
+            )
+        else:
+            answers = _over_ray(model, folder, todo, machine, wish, session)
+        n_left = len(todo)
+        with stop_on_interrupt(session.stop), closing(answers):
+            try:
+                for prediction in answers:
+                    folder.append(prediction)
+                    bar.advance()
+                    n_left -= 1
+            except (KeyboardInterrupt, FfrError):
+                raise
+            except Exception as error:
+                text = f"the model failed: {type(error).__name__}: {error}"
+                hint = "what was answered is kept; the same command goes on with the rest"
+                raise FfrError(f"{text}\n  → {hint}") from error
+    if session.stop.is_set() and n_left:
+        raise KeyboardInterrupt
+
+
+def _over_ray(
+    model: Model,
+    folder: RunFolder,
+    rows: list[int],
+    machine: Machine | None,
+    wish: _Wish,
+    session: Session,
+) -> Generator[Prediction, None, None]:
+    from baselines.ray_data import RayJob, predict_with_ray
+
+    assert wish.scale_out is not None  # noqa: S101 - checked by the only caller
+    job = RayJob(
+        model=model.name,
+        options=folder.record.options,
+        machine=machine or Machine(),
+        benchmark=folder.record.benchmark.path,
+        content_hash=folder.record.benchmark.hash,
+        learned=folder.record.selection,
+        save_scores=wish.save_scores,
+        address=wish.scale_out.address,
+        replicas=wish.scale_out.replicas,
+    )
+    yield from predict_with_ray(job, rows, session)
+
+
+def prepare(
     model: Model,
     benchmark: Benchmark,
     rows: list[int],
     progress: bool,
     note: Callable[[str], None],
 ) -> None:
+    """Let the model do ahead what the answers to these rows need.
+
+    Raises:
+        FfrError: If it fails.
+    """
     try:
         model.prepare(benchmark, np.array(rows, dtype=np.int64), progress, note)
     except (KeyboardInterrupt, FfrError):
@@ -258,9 +406,9 @@ def _look_back(
     """Record the oracle gap; samples that an earlier session answered are scored once more."""
     missing = [row for row in rows if benchmark.queries.sample_id[row] not in hindsight]
     try:
-        with _progress(progress and bool(missing), "oracle gap", len(missing), 0) as advance:
+        with _progress(progress and bool(missing), "oracle gap", len(missing), 0) as bar:
             for _ in hindsight.complete(benchmark.sample(row) for row in missing):
-                advance()
+                bar.advance()
     except Exception as error:  # noqa: BLE001 - the answers are there, and need no bound
         note(f"no oracle gap: the model gives no scores for some samples ({error})")
         return
@@ -285,85 +433,49 @@ def _learn(model: Model, benchmark: Benchmark, folder: RunFolder, progress: bool
     if learned is not None:
         model.restore(learned)
         return
+    folder.update(selection=learn(model, benchmark, tune_on, progress))
+
+
+def learn(
+    model: Model, benchmark: Benchmark, tune_on: str, progress: bool
+) -> dict[str, Any] | None:
+    """Let the model learn from a split.
+
+    Raises:
+        FfrError: If it fails.
+    """
     try:
         with _waiting(progress, f"tuning on split {tune_on!r}"):
-            learned = model.fit(list(benchmark.samples(tune_on)))
-    except KeyboardInterrupt:
+            return model.fit(list(benchmark.samples(tune_on)))
+    except (KeyboardInterrupt, InputError):
         raise
     except Exception as error:
         text = f"the model failed while it was tuned on split {tune_on!r}"
         hint = "run it without --tune-on, or mend the model; nothing was predicted yet"
         raise FfrError(f"{text}: {type(error).__name__}: {error}\n  → {hint}") from error
-    folder.update(selection=learned)
 
 
-def _predicted(
-    model: Model, sample: Sample, save_scores: bool, hindsight: Hindsight | None = None
-) -> Prediction:
-    """The model's answer, or the record of its failure."""
-    shown = sample if model.capabilities.needs_gold else hidden(sample)
-    start = time.perf_counter()
-    try:
-        if isinstance(model, ScoringModel):
-            scores = checked_scores(model.score(shown), sample)
-            prediction = answer(sample, model.select(scores, sample.dialogue))
-            if save_scores:
-                prediction = replace(prediction, scores=_kept(scores))
-            if hindsight is not None:
-                hindsight.add(sample, scores)
-        else:
-            prediction = _checked(model.predict(shown), sample)
-    except Exception as error:  # noqa: BLE001 - a bad rollout is data, not a crash
-        text = f"{type(error).__name__}: {error}".encode(errors="replace").decode()
-        prediction = Prediction(sample.sample_id, Outcome.REQUEST_ERROR, meta={"error": text})
-    if prediction.latency_s is not None:
-        return prediction
-    return replace(prediction, latency_s=round(time.perf_counter() - start, 6))
+class _Bar:
+    """A progress bar over samples."""
 
+    def __init__(self, bar: Progress, task: TaskID) -> None:
+        self._bar, self._task = bar, task
+        self._start, self._n_done = time.monotonic(), 0
 
-def _kept(scores: Scores) -> dict[str, tuple[float, ...]]:
-    return {
-        "utterance": tuple(scores.utterance.tolist()),
-        "image": tuple(scores.image.tolist()),
-    }
+    def advance(self) -> None:
+        """One sample more is answered."""
+        self._n_done += 1
+        rate = self._n_done / max(time.monotonic() - self._start, 1e-9)
+        self._bar.update(self._task, advance=1, rate=f"{rate:.3g}/s")
 
-
-def _checked(prediction: Prediction, sample: Sample) -> Prediction:
-    """A model's own prediction, made fit for the prediction file.
-
-    Raises:
-        FfrError: If it is for another sample, or an id is not an integer.
-        Exception: If it cannot be encoded.
-    """
-    if prediction.sample_id != sample.sample_id:
-        raise FfrError(f"the model answered for sample {prediction.sample_id!r}")
-    fragment = Fragment(
-        _integers(prediction.payload.utt_ids), _integers(prediction.payload.img_ids)
-    )
-    outcome = prediction.outcome
-    if prediction.response is None and outcome in ANSWERED:
-        outcome = Outcome.OK if fragment.utt_ids or fragment.img_ids else Outcome.EMPTY
-    checked = replace(prediction, payload=fragment, outcome=outcome)
-    encode_prediction(checked)
-    return checked
-
-
-def _integers(ids: Iterable[Any]) -> tuple[int, ...]:
-    integers = []
-    for number in ids:
-        if isinstance(number, (bool, np.bool_)) or not hasattr(number, "__index__"):
-            raise FfrError(f"an id is {number!r}, not an integer")
-        integers.append(operator.index(number))
-        if not -_LARGEST_ID <= integers[-1] <= _LARGEST_ID:
-            raise FfrError(f"an id is {number}, which does not fit into 64 bits")
-    return tuple(integers)
+    def status(self, text: str) -> None:
+        """Show a text beside the rate."""
+        self._bar.update(self._task, status=text)
 
 
 @contextmanager
-def _progress(
-    wanted: bool, title: str, n_samples: int, n_before: int
-) -> Iterator[Callable[[], None]]:
-    """A progress bar on stderr, if that is a terminal; gives the function that advances it."""
+def _progress(wanted: bool, title: str, n_samples: int, n_before: int) -> Iterator[_Bar]:
+    """A progress bar on stderr, if that is a terminal."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -380,17 +492,9 @@ def _progress(
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[status]}", markup=False),
     )
     hide = not (wanted and console.is_terminal)
     with Progress(*columns, console=console, disable=hide) as bar:
-        task = bar.add_task(title, total=n_samples, completed=n_before, rate="")
-        start = time.monotonic()
-        n_done = 0
-
-        def advance() -> None:
-            nonlocal n_done
-            n_done += 1
-            rate = n_done / max(time.monotonic() - start, 1e-9)
-            bar.update(task, advance=1, rate=f"{rate:.3g}/s")
-
-        yield advance
+        task = bar.add_task(title, total=n_samples, completed=n_before, rate="", status="")
+        yield _Bar(bar, task)

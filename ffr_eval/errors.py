@@ -65,3 +65,7 @@ class MissingExtraError(FfrError, ImportError):
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs an optional part: pip install 'ffr-eval[{extra}]'")
         self.extra = extra
+
+
+class Stopped(FfrError):  # noqa: N818 - not wrong, but over
+    """A run ends on purpose before all samples are answered; the same command goes on with it."""

@@ -17,7 +17,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from ffr_eval.benchmark.writer import write_json
-from ffr_eval.errors import FfrError, InputError
+from ffr_eval.errors import FfrError, InputError, Stopped
 from ffr_eval.jsonl import problem
 from ffr_eval.prediction_file import encode_prediction, read_predictions
 from ffr_eval.provenance import GitRecord, git_record, package_versions
@@ -57,11 +57,15 @@ class MachineRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         device: As for ``--device``.
         batch_size: As for ``--batch-size``.
         other_python: Another interpreter than FFR's own did it (``--python``).
+        concurrency: As for ``--concurrency``.
+        engine: As for ``--engine``, if it was not ``local``.
     """
 
     device: str | None = None
     batch_size: int | None = None
     other_python: bool = False
+    concurrency: int | None = None
+    engine: str | None = None
 
 
 class SessionRecord(msgspec.Struct, frozen=True):
@@ -117,20 +121,20 @@ class RunFolder:
         path: The folder.
         record: What ``run.json`` says now.
         notes: Sentences about what had to be repaired.
+        spent: What all answers have cost, those that were asked for again included.
     """
 
     def __init__(self, path: Path, record: RunRecord, notes: list[str]) -> None:
         self.path = path
         self.record = record
         self.notes = notes
+        self.spent = 0.0
         self._outcomes: dict[str, Outcome] = {}
         predictions = path / PREDICTIONS
         if predictions.exists():
             _repair_last_line(predictions, notes)
-            self._outcomes = {
-                located.record.sample_id: located.record.outcome
-                for located in read_predictions(predictions)
-            }
+            for located in read_predictions(predictions):
+                self._note(located.record)
         self._stream: IO[bytes] = predictions.open("ab", buffering=0)
         self._synced = time.monotonic()
         write_json(path / RECORD, record)
@@ -158,7 +162,7 @@ class RunFolder:
                 self._sync()
         except OSError as error:
             raise _cannot_write(self.path, error, len(self._outcomes)) from error
-        self._outcomes[prediction.sample_id] = prediction.outcome
+        self._note(prediction)
 
     def update(self, **changes: Any) -> None:
         """Change fields of ``run.json``, for example ``selection``.
@@ -184,6 +188,10 @@ class RunFolder:
         finally:
             self._stream.close()
         self.update(status=status, sessions=(*earlier, ended))
+
+    def _note(self, prediction: Prediction) -> None:
+        self._outcomes[prediction.sample_id] = prediction.outcome
+        self.spent += prediction.cost or 0.0
 
     def _write(self, line: bytes) -> None:
         size = os.fstat(self._stream.fileno()).st_size
@@ -240,7 +248,7 @@ def open_run(
             yield run
         except BaseException as error:
             with suppress(FfrError):  # what went wrong first is what the user must hear of
-                stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+                stopped = isinstance(error, KeyboardInterrupt | SystemExit | Stopped)
                 run.close("interrupted" if stopped else "failed")
             raise
         run.close("finished")

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from baselines.embedding.elements import Element
-    from baselines.encoders.encoder import Encoder, Machine
+    from baselines.encoders.encoder import Encoder
+    from baselines.machine import Machine
     from baselines.selection import BoolArray, FloatArray
     from ffr_eval.benchmark import Benchmark
     from ffr_eval.embeddings.store import Space

@@ -14,6 +14,7 @@ from baselines.embedding.cosines import Cosines, EmbeddedDialogues
 from baselines.embedding.models import TEXT_AND_IMAGES
 from baselines.embedding.options import EmbeddingOptions
 from baselines.lexical import Bm25, Bm25Options
+from baselines.machine import EMBEDDING_SETTINGS
 from baselines.model import Capabilities, Scores, ScoringModel, gold_positions, hidden
 from baselines.selection import ScoreLists, Tuned, micro_f1, tune, tuned_record
 from ffr_eval.errors import InputError, MissingExtraError
@@ -22,7 +23,7 @@ from ffr_eval.ragged import Ragged
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from baselines.encoders.encoder import Machine
+    from baselines.machine import Machine
     from baselines.selection import FloatArray, Policy
     from ffr_eval.benchmark import Benchmark
     from ffr_eval.ragged import IntArray
@@ -92,6 +93,7 @@ class Hybrid(ScoringModel):
     capabilities: ClassVar[Capabilities] = TEXT_AND_IMAGES
     extra: ClassVar[str | None] = "lexical"
     requires: ClassVar[tuple[str, ...]] = Bm25.requires
+    settings: ClassVar[frozenset[str]] = EMBEDDING_SETTINGS
     min_score: ClassVar[float | None] = None
     Options: ClassVar[type[HybridOptions]] = HybridOptions
 

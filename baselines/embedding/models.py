@@ -21,12 +21,13 @@ from baselines.encoders.e5v import E5V
 from baselines.encoders.gme import Gme
 from baselines.encoders.open_clip import OpenClip
 from baselines.encoders.sentence_transformers import SentenceTransformers
+from baselines.machine import EMBEDDING_SETTINGS
 from baselines.model import Capabilities, Scores, ScoringModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from baselines.encoders.encoder import Machine
+    from baselines.machine import Machine
     from ffr_eval.benchmark import Benchmark
     from ffr_eval.ragged import IntArray
     from ffr_eval.types import Sample
@@ -50,6 +51,7 @@ class EmbeddingModel(ScoringModel):
     """
 
     encoder: ClassVar[str]
+    settings: ClassVar[frozenset[str]] = EMBEDDING_SETTINGS
     min_score: ClassVar[float | None] = None
     Options: ClassVar[type[EmbeddingOptions]] = EmbeddingOptions
 

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from baselines.machine import Machine
 from ffr_eval.embeddings.keys import Role
 from ffr_eval.errors import InputError
 
@@ -25,24 +26,6 @@ if TYPE_CHECKING:
     from ffr_eval.embeddings.space import SpaceRecord
 
     FloatArray = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """Where and how fast to encode; it never changes what the vectors mean.
-
-    Attributes:
-        device: ``auto`` (a GPU if there is one), or a device as torch names it: ``cpu``,
-            ``cuda:1``, ``mps``.
-        batch_size: At most so many items at once; ``None`` for the encoder's own figure.
-        python: The interpreter to run the encoder in; ``None`` for this one.
-        store: The folder of the embedding store; ``None`` for the default one.
-    """
-
-    device: str = "auto"
-    batch_size: int | None = None
-    python: Path | None = None
-    store: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

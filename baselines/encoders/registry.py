@@ -25,7 +25,7 @@ from ffr_eval.plugins import ENCODERS, broken, load, nearest, registered
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from baselines.encoders.encoder import Machine
+    from baselines.machine import Machine
 
 ALIASES: Final = {"clip": "open_clip", "sentence": "sentence-transformers"}
 """Short names of encoders."""

@@ -99,7 +99,7 @@ def _requests(stream: IO[str], folder: Path) -> Queue[dict[str, Any]]:
 
 
 def _load(request: dict[str, Any]) -> LoadedEncoder:
-    from baselines.encoders.encoder import Machine
+    from baselines.machine import Machine
 
     # Which ones the encoder needs is written in its module, which imports none of them.
     kind: type[Encoder] = getattr(import_module(request["module"]), request["class"])

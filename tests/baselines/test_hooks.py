@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from baselines import cli as commands
-from baselines.encoders.encoder import Machine
+from baselines.machine import EMBEDDING_SETTINGS, Machine
 from baselines.model import Capabilities, Model, Scores, ScoringModel, answer, create
 from baselines.runner import run
 from ffr_eval.errors import FfrError, InputError, MissingExtraError
@@ -29,6 +29,7 @@ class Embedding(ScoringModel):
     """Can answer only what it was prepared for."""
 
     capabilities = Capabilities(text=True, needs_tuning=True, answers="scores")
+    settings = EMBEDDING_SETTINGS
     min_score = None
     weights = "weights-1"
     fails: BaseException | None = None
@@ -90,7 +91,7 @@ def test_a_model_gets_the_machine_even_if_nothing_was_given(model: type[Embeddin
     ],
 )
 def test_a_model_without_embeddings_refuses_the_machine(machine: Machine, flags: list[str]) -> None:
-    with pytest.raises(InputError, match=f"bm25 computes no embeddings: {flags[0]} has no") as e:
+    with pytest.raises(InputError, match="no effect on the model 'bm25'") as e:
         create("bm25", {}, machine)
     assert e.value.exit_code == 2
     assert f"leave out {' and '.join(flags)}" in str(e.value)

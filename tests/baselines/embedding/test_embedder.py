@@ -16,8 +16,9 @@ from baselines.embedding import embedder
 from baselines.embedding.elements import Reader, Reading, each_element
 from baselines.embedding.embedder import fill
 from baselines.embedding.image_files import ImageFiles
-from baselines.encoders.encoder import Item, Machine
+from baselines.encoders.encoder import Item
 from baselines.encoders.registry import make_encoder
+from baselines.machine import Machine
 from ffr_eval.benchmark import (
     BenchmarkWriter,
     DialogueRecord,

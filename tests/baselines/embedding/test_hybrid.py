@@ -11,7 +11,7 @@ import pytest
 
 from baselines.embedding.cosines import Cosines, EmbeddedDialogues
 from baselines.embedding.hybrid import Hybrid, HybridOptions, by_rank, by_weight
-from baselines.encoders.encoder import Machine
+from baselines.machine import Machine
 from baselines.model import create
 from ffr_eval.benchmark import read_benchmark
 from ffr_eval.errors import InputError, MissingExtraError

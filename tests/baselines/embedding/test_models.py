@@ -315,7 +315,7 @@ def test_sentence_on_the_bundled_benchmark(cli: Cli, tmp_path: Path, sentence_st
 def test_sentence_finds_a_paraphrase_that_shares_no_word(
     tmp_path: Path, sentence_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from baselines.encoders.encoder import Machine
+    from baselines.machine import Machine
     from ffr_eval.types import Dialogue, Sample, Turn
 
     texts = ("The kitten is asleep on the sofa.", "Stocks fell sharply.", "Add two eggs.")

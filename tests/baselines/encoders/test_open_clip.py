@@ -16,8 +16,9 @@ from PIL import Image
 
 from baselines.encoders import open_clip_catalogue as catalogue
 from baselines.encoders.batches import encode_items
-from baselines.encoders.encoder import Item, Machine
+from baselines.encoders.encoder import Item
 from baselines.encoders.registry import make_encoder
+from baselines.machine import Machine
 from ffr_eval.embeddings.keys import Role
 from ffr_eval.errors import InputError
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from baselines.encoders import device, registry, revision
-from baselines.encoders.encoder import Encoder, Machine
+from baselines.encoders.encoder import Encoder
 from baselines.encoders.registry import encoder_class, make_encoder, split_spec
+from baselines.machine import Machine
 from ffr_eval.errors import FfrError, InputError, MissingExtraError
 
 if TYPE_CHECKING:

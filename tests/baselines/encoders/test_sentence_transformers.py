@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from baselines.encoders.batches import encode_items
-from baselines.encoders.encoder import Item, LoadedEncoder, Machine
+from baselines.encoders.encoder import Item, LoadedEncoder
 from baselines.encoders.registry import make_encoder
 from baselines.encoders.sentence_transformers import PACKAGE, _packaged
+from baselines.machine import Machine
 from ffr_eval.embeddings.keys import Role
 from ffr_eval.errors import InputError
 

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from baselines.encoders import remote
-from baselines.encoders.encoder import Item, Machine
+from baselines.encoders.encoder import Item
 from baselines.encoders.registry import make_encoder
 from baselines.encoders.remote import RemoteEncoder
 from baselines.encoders.running import open_encoder
+from baselines.machine import Machine
 from ffr_eval.embeddings.keys import Role
 from ffr_eval.errors import FfrError, InputError
 from tests.baselines.encoders.odd_encoder import Demanding, Odd, OddOptions
@@ -219,7 +220,8 @@ def test_a_worker_at_work_is_ended_at_once(odd: Encoder, tmp_path: Path) -> None
 def test_a_worker_never_outlives_its_parent(python: Path, tmp_path: Path) -> None:
     program = f"""
         from pathlib import Path
-        from baselines.encoders.encoder import Item, Machine
+        from baselines.encoders.encoder import Item
+        from baselines.machine import Machine
         from baselines.encoders.running import open_encoder
         from tests.baselines.encoders.odd_encoder import Odd, OddOptions
         with open_encoder(Odd(OddOptions(), Machine(python=Path({str(python)!r})))) as encode:
@@ -247,7 +249,8 @@ def test_the_heavy_packages_are_needed_there_alone(tmp_path: Path) -> None:
         for name in ("torch", "torchvision", "transformers", "tokenizers", "PIL", "safetensors",
                      "huggingface_hub"):
             sys.modules[name] = None
-        from baselines.encoders.encoder import Item, Machine
+        from baselines.encoders.encoder import Item
+        from baselines.machine import Machine
         from baselines.encoders.registry import make_encoder
         from baselines.encoders.running import open_encoder
         machine = Machine(python=Path({sys.executable!r}))
