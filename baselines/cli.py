@@ -1,8 +1,7 @@
-"""The commands ``ffr run``, ``ffr models`` and ``ffr demo``."""
+"""The commands ``ffr run`` and ``ffr demo``."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from baselines.machine import Machine
-    from baselines.model import ModelInfo
     from baselines.runner import RunResult
     from ffr_eval.types import Outcome
 
@@ -182,25 +180,6 @@ def run(
     click.echo(f"next: ffr score {out}")
     if result.failed:
         raise SystemExit(1)
-
-
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def models(as_json: bool) -> None:
-    """List the models, what they need and their options.
-
-    \b
-    Examples:
-      ffr models
-      ffr models --json
-    """  # noqa: D301 - click needs the backspace
-    from baselines.model import registered_models
-
-    infos = registered_models()
-    if as_json:
-        click.echo(json.dumps([_model_record(info) for info in infos], indent=2))
-    else:
-        _print_models(infos)
 
 
 @click.command()
@@ -380,69 +359,3 @@ def _print_oracle_gap(result: RunResult) -> None:
             f"selection of {name}s: {used} ({there} on {result.record.tune_on!r}, "
             f"{figures['f1']:.3f} here; best in hindsight: {best}, {figures['best_f1']:.3f})"
         )
-
-
-def _model_record(info: ModelInfo) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    capabilities = None if info.capabilities is None else asdict(info.capabilities)
-    return {
-        "name": info.name,
-        "capabilities": capabilities,
-        "extra": info.extra,
-        "installed": info.installed,
-    }
-
-
-def _print_models(infos: list[ModelInfo]) -> None:
-    import msgspec
-    from rich.console import Console
-    from rich.table import Table
-
-    from baselines.selection import SelectionOptions
-
-    shared = _texts(msgspec.to_builtins(SelectionOptions()))
-    models = Table(box=None, pad_edge=False)
-    options = Table(box=None, pad_edge=False, show_header=False)
-    for table, headings in (
-        (models, ("model", "answers", "reads", "installed")),
-        (options, ("model", "options")),
-    ):
-        for heading in headings:
-            table.add_column(heading, overflow="fold", no_wrap=heading == "model")
-    for info in infos:
-        answers = info.capabilities.answers if info.capabilities else ""
-        hint = f"no: pip install 'ffr-eval[{info.extra}]'" if info.extra else "no"
-        models.add_row(info.name, answers, _reads(info), "yes" if info.installed else hint)
-        common = shared if answers == "scores" else {}
-        own = {key: text for key, text in _texts(info.options).items() if common.get(key) != text}
-        if own:
-            options.add_row(info.name, _joined(own))
-    options.add_row("all with scores", _joined(shared))
-    console = Console(highlight=False, markup=False)
-    console.print(models)
-    console.print("\nOptions (-o KEY=VALUE) with their defaults:")
-    console.print(options)
-
-
-def _joined(options: Mapping[str, str]) -> str:
-    return " ".join(f"{key}={text}" for key, text in options.items())
-
-
-def _texts(options: Mapping[str, Any]) -> dict[str, str]:
-    """The options as one would give them."""
-    texts = {key: _value(value) for key, value in options.items()}
-    return {key: f"'{text}'" if " " in text else text for key, text in texts.items()}
-
-
-def _reads(info: ModelInfo) -> str:
-    kept = info.capabilities
-    if kept is None:
-        return ""
-    parts = {"text": kept.text, "images": kept.images, "captions": kept.captions}
-    parts |= {"gold": kept.needs_gold, "tuning split": kept.needs_tuning}
-    return ", ".join(name for name, wanted in parts.items() if wanted) or "nothing"
-
-
-def _value(value: Any) -> str:
-    return "" if value is None else json.dumps(value).strip('"')

@@ -14,13 +14,14 @@ import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
 from baselines.request_key import request_key
 from baselines.response_cache_problems import explained
-from ffr_eval.errors import FfrError, InputError
+from baselines.shared_writes import SharedWrites
+from ffr_eval.errors import InputError
 from ffr_eval.jsonl import decode
 
 if TYPE_CHECKING:
@@ -155,8 +156,8 @@ class ResponseCache:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = default_cache() if path is None else path
-        self._reading, self._writing, self._queueing = (threading.Lock() for _ in range(3))
-        self._queue: list[_Put] = []
+        self._reading, self._writing = threading.Lock(), threading.Lock()
+        self._puts = SharedWrites(self._write)
         with explained(self.path):
             self._make_file()
             with contextlib.ExitStack() as opened:
@@ -165,6 +166,12 @@ class ResponseCache:
                 self._set_up()
                 self._reader = self._connected()
                 opened.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def get(self, key: str) -> CachedResponse | None:
         """The answer to a request; ``None`` if it is not there.
@@ -187,14 +194,7 @@ class ResponseCache:
             FfrError: If it cannot be kept, for example because the disk is full. What is there
                 stays, and later answers may be kept again.
         """
-        put = _Put(_row(key, response))
-        with self._queueing:
-            self._queue.append(put)
-        with self._writing:
-            if not put.done:  # else another thread wrote it along with its own
-                self._write_queue(put)
-        if put.error is not None:
-            raise put.error
+        self._puts.put(_row(key, response))
 
     def stats(self) -> CacheStats:
         """What the cache holds.
@@ -339,23 +339,10 @@ class ResponseCache:
                 self._writer.execute("ROLLBACK")
             raise
 
-    def _write_queue(self, own: _Put) -> None:
-        """Write all that wait, with one wait for the disk; whoever comes here does it for all."""
-        with self._queueing:
-            batch, self._queue = self._queue, []
+    def _write(self, rows: Sequence[Sequence[Any]]) -> None:
         insert = f"INSERT OR REPLACE INTO responses ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-        error: FfrError | None = None
-        try:
-            with explained(self.path), self._transaction():
-                self._writer.executemany(insert, [put.row for put in batch])
-        except FfrError as caught:
-            error = caught
-        except BaseException:  # Ctrl-C here is not the others' end: one of them writes the rest
-            with self._queueing:
-                self._queue[:0] = [put for put in batch if put is not own]
-            raise
-        for put in batch:
-            put.error, put.done = error, True
+        with self._writing, explained(self.path), self._transaction():
+            self._writer.executemany(insert, rows)
 
     def _decoded(self, key: str, text: str) -> CachedResponse:
         try:
@@ -367,15 +354,6 @@ class ResponseCache:
 
 
 _DECODER: Final = msgspec.json.Decoder(CachedResponse)
-
-
-@dataclass(slots=True, eq=False)
-class _Put:
-    """An answer on its way to the disk."""
-
-    row: Sequence[Any]
-    done: bool = False
-    error: FfrError | None = None
 
 
 def _row(key: str, response: CachedResponse) -> Sequence[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from baselines.interruption import stop_on_interrupt
 from baselines.machine import Machine
 from baselines.model import ScoringModel, create
 from baselines.predicting import predictions
+from baselines.progress import sample_progress
 from baselines.session import Session
 from ffr_eval.benchmark.reader import read_benchmark
 from ffr_eval.errors import FfrError, InputError
@@ -25,8 +25,6 @@ from ffr_eval.types import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
-
-    from rich.progress import Progress, TaskID
 
     from baselines.model import Model
     from ffr_eval.benchmark import Benchmark
@@ -308,7 +306,7 @@ def _predict(
     notes: _Notes,
 ) -> None:
     """Answer the samples that are left, each written as soon as it is there."""
-    with _progress(wish.progress, model.name, n_samples, n_samples - len(todo)) as bar:
+    with sample_progress(wish.progress, model.name, n_samples, n_samples - len(todo)) as bar:
         session = Session(notes.add, bar.status, wish.progress, folder.spent)
         if wish.scale_out is None:
             answers = predictions(
@@ -406,7 +404,7 @@ def _look_back(
     """Record the oracle gap; samples that an earlier session answered are scored once more."""
     missing = [row for row in rows if benchmark.queries.sample_id[row] not in hindsight]
     try:
-        with _progress(progress and bool(missing), "oracle gap", len(missing), 0) as bar:
+        with sample_progress(progress and bool(missing), "oracle gap", len(missing), 0) as bar:
             for _ in hindsight.complete(benchmark.sample(row) for row in missing):
                 bar.advance()
     except Exception as error:  # noqa: BLE001 - the answers are there, and need no bound
@@ -453,48 +451,3 @@ def learn(
         text = f"the model failed while it was tuned on split {tune_on!r}"
         hint = "run it without --tune-on, or mend the model; nothing was predicted yet"
         raise FfrError(f"{text}: {type(error).__name__}: {error}\n  → {hint}") from error
-
-
-class _Bar:
-    """A progress bar over samples."""
-
-    def __init__(self, bar: Progress, task: TaskID) -> None:
-        self._bar, self._task = bar, task
-        self._start, self._n_done = time.monotonic(), 0
-
-    def advance(self) -> None:
-        """One sample more is answered."""
-        self._n_done += 1
-        rate = self._n_done / max(time.monotonic() - self._start, 1e-9)
-        self._bar.update(self._task, advance=1, rate=f"{rate:.3g}/s")
-
-    def status(self, text: str) -> None:
-        """Show a text beside the rate."""
-        self._bar.update(self._task, status=text)
-
-
-@contextmanager
-def _progress(wanted: bool, title: str, n_samples: int, n_before: int) -> Iterator[_Bar]:
-    """A progress bar on stderr, if that is a terminal."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[status]}", markup=False),
-    )
-    hide = not (wanted and console.is_terminal)
-    with Progress(*columns, console=console, disable=hide) as bar:
-        task = bar.add_task(title, total=n_samples, completed=n_before, rate="", status="")
-        yield _Bar(bar, task)

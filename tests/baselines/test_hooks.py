@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from baselines import cli as commands
+from baselines import models_cli
 from baselines.machine import EMBEDDING_SETTINGS, Machine
 from baselines.model import Capabilities, Model, Scores, ScoringModel, answer, create
 from baselines.runner import run
@@ -364,7 +365,7 @@ def test_models_with_many_options_are_listed_whole(register: Callable[..., None]
         capabilities = Capabilities(text=True, images=True, answers="scores")
 
     register(wide=Wide, scores=WideScores)
-    text = CliRunner().invoke(commands.models).stdout
+    text = CliRunner().invoke(models_cli.models).stdout
     assert max(map(len, text.splitlines())) <= 80
     squeezed = "".join(text.split())
     assert "text,images" in squeezed
