@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from contextlib import contextmanager
@@ -20,12 +21,17 @@ from ffr_eval.errors import FfrError, InputError, MissingExtraError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from baselines.model import Model
+    from baselines.ray_replica import RayJob
+
 _OBJECT_STORE_BYTES: Final = 256 * 2**20  # only prediction lines pass through it
 _LONGEST_FOLDER: Final = 40  # sockets are made below it, and their paths may have 107 bytes
 _CPUS_OF_A_CLIENT: Final = 0.1  # of a replica that waits for a server most of the time
 _SILENT: Final = logging.CRITICAL + 1
+_STDERR: Final = 2
 
 _ENVIRONMENT: Final = {  # read when ray is imported; what the user has set stays
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # its C++ part writes to standard error
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what workers and raylets say would go to standard output
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # workers run in this environment as it is
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -90,8 +96,8 @@ def connected(address: str | None) -> Iterator[Cluster]:
         FfrError: If Ray cannot be started.
     """
     local = address is None
-    for name, value in {**_ENVIRONMENT, **(_LOCAL_ENVIRONMENT if local else {})}.items():
-        os.environ.setdefault(name, value)
+    if "ray" not in sys.modules:
+        _set_environment(local)
     try:
         import ray
         import ray.data
@@ -107,7 +113,6 @@ def connected(address: str | None) -> Iterator[Cluster]:
     folder = _temporary_folder() if local else None
     settings: dict[str, Any] = {"address": address}
     if folder is not None:
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         settings = {
             "address": "local",
             "include_dashboard": False,
@@ -117,7 +122,7 @@ def connected(address: str | None) -> Iterator[Cluster]:
     cluster = Cluster(None if folder is None else folder / "session_latest" / "logs")
     try:
         with _quiet():
-            with _signals_kept():
+            with _signals_kept(), _standard_error_shut():
                 _start(settings, address)
             try:
                 yield cluster
@@ -128,48 +133,40 @@ def connected(address: str | None) -> Iterator[Cluster]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def room_for(
-    nodes: list[Node],
-    replicas: int | None,
-    settings: frozenset[str],
-    device: str,
-    gpus: float | None,
-) -> Room:
+def room_for(nodes: list[Node], model: type[Model], job: RayJob) -> Room:
     """How many replicas there are, and what each may take.
 
     Without a number there is one for each GPU; without GPUs one for each machine if the model has
     weights or asks a server, and one for each CPU otherwise.
 
-    Args:
-        nodes: The machines.
-        replicas: How many were asked for.
-        settings: The settings that the model takes: they say what kind of model it is.
-        device: Where it is to compute.
-        gpus: GPUs of a replica; ``None`` for one if the model can use it.
-
     Raises:
         InputError: If there is not so much room.
     """
-    if replicas is not None and replicas < 1:
-        raise InputError(f"at least 1, not {replicas}", field="replicas")
+    device, wanted = job.machine.device, job.replicas
+    if wanted is not None and wanted < 1:
+        raise InputError(f"at least 1, not {wanted}", field="replicas")
     if device.startswith("cuda:"):
         remedy = "give --device cuda: Ray assigns the GPUs"
         raise InputError(f"{device!r} with --engine ray", field="device", remedy=remedy)
-    has_weights = "device" in settings
+    asks_server = "requests_per_minute" in model.settings
+    generates = model.capabilities.answers == "text" and not asks_server
+    has_weights = "device" in model.settings or generates
+    gpus = job.gpus_per_replica
     if gpus is None:
-        wanted = has_weights and device in {"auto", "cuda"}
-        gpus = 1.0 if wanted and any(node.gpus >= 1 for node in nodes) else 0.0
-    asks_server = not has_weights and "requests_per_minute" in settings
+        usable = has_weights and device in {"auto", "cuda"} and any(node.gpus for node in nodes)
+        gpus = float(job.options.get("tensor_parallel_size") or 1) if usable else 0.0
     cpus = _CPUS_OF_A_CLIENT if asks_server else 1.0
     most = sum(_fitting(node, cpus, gpus) for node in nodes)
-    one_each = gpus == 0 and (has_weights or asks_server)
-    count = replicas or max(1, min(most, len(nodes)) if one_each else most)
+    one_each = not gpus and (has_weights or asks_server)
+    count = wanted or max(1, min(most, len(nodes)) if one_each else most)
     if count > most:
-        what = f"{gpus:g} GPUs" if gpus else f"{cpus:g} CPUs"
+        each = f"{gpus:g} GPUs" if gpus else f"{cpus:g} CPUs"
         there = f"{sum(node.gpus for node in nodes):g} GPUs, {sum(n.cpus for n in nodes):g} CPUs"
-        message = f"no room for {count} replicas with {what} each: Ray has {there}"
-        raise InputError(message, field="replicas", remedy=f"at most {most}, or add machines")
-    if gpus == 0 and has_weights:  # share the CPUs out, for torch
+        what = "1 replica" if count == 1 else f"{count} replicas"
+        message = f"no room for {what} with {each} each: Ray has {there}"
+        remedy = f"at most {most}, or add machines" if most else "add machines"
+        raise InputError(message, field="replicas", remedy=remedy)
+    if has_weights and not gpus:  # share the CPUs out: torch takes as many threads
         on_one_node = math.ceil(count / len(nodes))
         share = float(max(1, int(min(node.cpus for node in nodes)) // on_one_node))
         if sum(_fitting(node, share, 0) for node in nodes) >= count:
@@ -197,6 +194,13 @@ def _start(settings: Mapping[str, Any], address: str | None) -> None:
         raise InputError(message, field="address", remedy=remedy) from error
 
 
+def _set_environment(local: bool) -> None:
+    for name, value in {**_ENVIRONMENT, **(_LOCAL_ENVIRONMENT if local else {})}.items():
+        os.environ.setdefault(name, value)
+    if local:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
 def _temporary_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="ffr-ray-"))
     if len(os.fsencode(folder)) > _LONGEST_FOLDER and Path("/tmp").is_dir():  # noqa: S108
@@ -216,6 +220,24 @@ def _signals_kept() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _standard_error_shut() -> Iterator[None]:
+    """Lead what is written past Python's ``sys.stderr`` nowhere: Ray's C++ part greets there."""
+    try:
+        kept = os.dup(_STDERR)
+    except OSError:
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, _STDERR)
+        yield
+    finally:
+        os.dup2(kept, _STDERR)
+        os.close(kept)
+        os.close(nowhere)
 
 
 @contextmanager

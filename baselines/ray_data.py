@@ -63,13 +63,7 @@ def predict_with_ray(
     model: type[Model] = load(MODELS, job.model)
     session.status("starting Ray")
     with connected(job.address) as cluster:
-        room = room_for(
-            cluster.nodes(),
-            job.replicas,
-            model.settings,
-            job.machine.device,
-            job.gpus_per_replica,
-        )
+        room = room_for(cluster.nodes(), model, job)
         session.status(_counted(room.replicas, "replica"))
         shared = replace(
             job,
@@ -225,8 +219,10 @@ class _Driver:
     def _finish(self, n_died: int) -> None:
         if n_died:
             self._cluster.keep_logs = True
-            died = _counted(n_died, "process", "es")
-            self._session.note(f"{died} of replicas died and were started again{self._logs()}")
+            what = "a process of a replica died and was started again"
+            if n_died > 1:
+                what = f"{n_died} times {what}"
+            self._session.note(f"{what}{self._logs()}")
         if self._failure is not None:
             raise self._failure.error()
         if self._lost:
@@ -259,8 +255,8 @@ def _in_short(error: BaseException) -> str:
     return f"Ray failed: {type(first).__name__}: {lines[-1] if lines else ''}"
 
 
-def _counted(number: int, noun: str, plural: str = "s") -> str:
-    return f"{number} {noun}{'' if number == 1 else plural}"
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _absolute(place: str | Path) -> str | Path:

@@ -104,6 +104,7 @@ _FULL_WIDTH: Final = str.maketrans(
 _THINKING: Final = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
 _MARKERS: Final = re.compile(r"<\|\s*(utt|img)_ids_(start|end)\s*\|>")
 _ID: Final = re.compile(rf"""["']?(-?[0-9]{{1,{MAX_DIGITS}}})(?:\.0+)?["']?""")
+_DIGIT: Final = re.compile("[0-9]")
 _BRACKETS: Final = re.compile(r"\[[^\[\]]*\]")
 _FLAT_OBJECT: Final = re.compile(r"\{[^{}]*\}")
 _PUNCTUATION: Final = " \t\r\n;,.|/&*-"
@@ -142,32 +143,57 @@ def _without_thinking(text: str) -> str:
 
 
 def _read_markup(text: str) -> Answer | None:
-    """The last readable list of each modality between our markers."""
-    contents = _marked_contents(text)
-    if not contents["utt"] and not contents["img"]:
+    """The last answer between our markers.
+
+    A modality that comes a second time begins another answer, so that a draft and what follows it
+    are never mixed.
+    """
+    answers = _marked_answers(text)
+    if not answers:
         return None
-    lists: dict[str, list[int]] = {}
-    for name, found in contents.items():
-        readable = [ids for ids in map(_ids_of, found) if ids is not None]
-        if found and not readable:
+    last = answers[-1]
+    lists: dict[str, list[int]] = {"utt": [], "img": []}
+    for name, content in last.items():
+        ids = _ids_of(content)
+        if ids is None:
             return _failure(f"the {name}_ids list cannot be read")
-        lists[name] = readable[-1] if readable else []
-    missing = [f"{name}_ids" for name, found in contents.items() if not found]
+        lists[name] = ids
+    missing = [f"{name}_ids" for name in lists if name not in last]
     return _answer(lists["utt"], lists["img"], f"no {missing[0]} list" if missing else None)
 
 
-def _marked_contents(text: str) -> dict[str, list[str]]:
-    contents: dict[str, list[str]] = {"utt": [], "img": []}
+def _marked_answers(text: str) -> list[dict[str, str]]:
+    """What stands between markers, by modality, answer by answer.
+
+    Words in the place of ids (``[x]``, as when the form is explained) begin no answer.
+    """
+    answers: list[dict[str, str]] = []
+    for name, content in _marked_contents(text):
+        if not answers or name in answers[-1]:
+            if answers and _are_words(content):
+                continue
+            answers.append({})
+        answers[-1][name] = content
+    return answers
+
+
+def _are_words(content: str) -> bool:
+    return content != _CUT_OFF and not _DIGIT.search(content) and _ids_of(content) is None
+
+
+def _marked_contents(text: str) -> list[tuple[str, str]]:
+    """Modality and content of each pair of markers, in the order of the text."""
+    contents: list[tuple[str, str]] = []
     opened: tuple[str, int] | None = None
     for match in _MARKERS.finditer(text):
         name, edge = match.groups()
         if opened is not None and edge == "end" and opened[0] == name:
-            contents[name].append(text[opened[1] : match.start()])
+            contents.append((name, text[opened[1] : match.start()]))
         elif opened is not None:
-            contents[opened[0]].append(_closed_list(text[opened[1] : match.start()]))
+            contents.append((opened[0], _closed_list(text[opened[1] : match.start()])))
         opened = (name, match.end()) if edge == "start" else None
     if opened is not None:
-        contents[opened[0]].append(_closed_list(text[opened[1] :]))
+        contents.append((opened[0], _closed_list(text[opened[1] :])))
     return contents
 
 

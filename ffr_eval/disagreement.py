@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ffr_eval import plugins
-from ffr_eval.answer import parse_answer
 from ffr_eval.errors import InputError
 from ffr_eval.metrics.metric import MODALITIES
 from ffr_eval.metrics.named import FIGURES, metric_family, parse_metric
 from ffr_eval.predictions import OUTCOMES
 from ffr_eval.types import ANSWERED, Fragment
+from ffr_eval.window_answers import read_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -157,10 +157,8 @@ def _answer_to(loaded: LoadedRuns, place: int, sample_id: str) -> RunAnswer:
     prediction = (loaded.predictions[place] or {}).get(sample_id)
     fragment = Fragment()
     if prediction is not None and outcome in ANSWERED:
-        fragment = prediction.payload
-        if prediction.response is not None:  # read as it was for the table
-            answer = parse_answer(prediction.response, evaluation.protocol.parse)
-            fragment = Fragment(answer.utt_ids, answer.img_ids)
+        answer = read_answer(prediction, evaluation.protocol.parse)  # as it was for the table
+        fragment = Fragment(answer.utt_ids, answer.img_ids)
     figures = {
         modality: {name: _of(getattr(getattr(evaluation, modality), name), row) for name in FIGURES}
         for modality in MODALITIES

@@ -303,6 +303,7 @@ class DialogueOrder:
             places=self._places(utterance, image),
             latency_s=None,
             cost=None,
+            reached_gold=None,
         )
 
     def _coded(self, positions: Ragged, modality: str) -> Ragged:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ffr_eval.metrics.retrieval import FloatArray
     from ffr_eval.places import Places
     from ffr_eval.ragged import IntArray, Ragged
+    from ffr_eval.reach import ReachedGold
 
 OUTCOMES: Final = tuple(Outcome)
 """Outcomes by code: the ``outcome`` column holds positions in this tuple."""
@@ -63,6 +64,8 @@ class PredictionTable:
         places: The turns of all ids; ``None`` where no benchmark says them.
         latency_s, cost: What each answer took, in seconds and in the currency of the price table,
             shape ``(n,)``; NaN where it is not recorded.
+        reached_gold: What of the gold reached the model; ``None`` if nothing says that some did
+            not.
         left_out: Records that the protocol does not count.
         notes: Sentences that a reader of the figures should know.
     """
@@ -78,6 +81,7 @@ class PredictionTable:
     places: Places | None = None
     latency_s: FloatArray | None = None
     cost: FloatArray | None = None
+    reached_gold: ReachedGold | None = None
     left_out: int = 0
     notes: tuple[str, ...] = ()
 
@@ -120,6 +124,7 @@ class PredictionTable:
             places=None if self.places is None else self.places.take(rows),
             latency_s=None if self.latency_s is None else self.latency_s[rows],
             cost=None if self.cost is None else self.cost[rows],
+            reached_gold=None if self.reached_gold is None else self.reached_gold.take(rows),
         )
 
     def with_notes(self, *notes: str) -> PredictionTable:

@@ -32,6 +32,7 @@ TOOL: Final = "fragment"
 TEMPLATE: Final = "fragment-1"
 """Version of the wording; any change of a text below makes a new one."""
 
+_BOTH: Final[tuple[Language, ...]] = ("en", "zh")
 _TASK: Final[dict[Language, str]] = {
     "en": (
         "Below is a dialogue. Every utterance has an id between {utt}, and every image has an id"
@@ -76,11 +77,12 @@ _FORM: Final[dict[tuple[Style, AnswerForm], dict[Language, str]]] = {
             " First reason step by step about which parts of the dialogue the query is about. Then"
             " write the answer on the last line, with nothing else on that line: the two lists of"
             " ids, in exactly the form below (these ids are an example; a list may be empty). Only"
-            " the last line counts."
+            " the last line counts; do not use its markers before it."
         ),
         "zh": (
             "请先逐步推理：查询说的是对话中的哪些部分。然后把答案单独写在最后一行：两个编号列表，"
-            "格式必须与下面完全一致（其中的编号只是示例，列表可以为空）。只有最后一行算作回答。"
+            "格式必须与下面完全一致（其中的编号只是示例，列表可以为空）。只有最后一行算作回答，"
+            "在此之前不要使用这些标记。"
         ),
     },
 }
@@ -225,16 +227,21 @@ def prompt_hash(
     Args:
         language: ``None`` where each prompt is in the language of its dialogue: the hash is then
             one of the wordings of both.
-        images, captions, query, style, answer: As in :func:`render`.
+        images: As in :func:`render`, as are the others.
+        captions: Captions after the image ids.
+        query: Where the query stands.
+        style: The answer alone, or reasoning before it.
+        answer: The form of the answer.
 
     Raises:
         InputError: If ``cot`` and an answer form without room for reasoning come together.
     """
     if language is None:
-        options = {"query": query, "style": style, "answer": answer}
-        return _hashed(
-            *(prompt_hash(each, images, captions, **options) for each in ("en", "zh"))  # type: ignore[arg-type]
+        english, chinese = (
+            prompt_hash(each, images, captions, query=query, style=style, answer=answer)
+            for each in _BOTH
         )
+        return _hashed(english, chinese)
     instruction = _instruction(language, style, answer)
     wording = [TEMPLATE, instruction, _CAPTION[language], images, str(captions)]
     if query == "last":

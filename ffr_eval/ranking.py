@@ -16,7 +16,13 @@ from ffr_eval.same_samples import (
     short_names,
     with_benchmark,
 )
-from ffr_eval.scoring import plain_interval, score_table
+from ffr_eval.scoring import (
+    ASK_AGAIN,
+    INCOMPLETE_ABOVE,
+    incomplete_mark,
+    plain_interval,
+    score_table,
+)
 from ffr_eval.sources import Request, Source, load_source
 from ffr_eval.statistics.values import ROUNDING
 from ffr_eval.threshold_sweep import oracle_value
@@ -35,14 +41,16 @@ class RankRow:
     """One line of a ranking; equal values share a rank, undefined ones come last.
 
     Attributes:
+        rank: ``None`` if it is incomplete: such lines come after all others.
         value: The metric; ``None`` where it is undefined.
         ci95: Its 95% interval; ``None`` where there is none.
         adjusted_f1: The micro joint F1, corrected for chance.
         oracle_threshold: The metric with the best threshold for each modality, of runs that keep
             their scores.
+        incomplete: Whether so many requests failed that it has no rank.
     """
 
-    rank: int
+    rank: int | None
     run: str
     model: str
     value: float | None
@@ -52,6 +60,7 @@ class RankRow:
     ci95: Interval | None
     adjusted_f1: float | None
     oracle_threshold: float | None
+    incomplete: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries; values unrounded."""
@@ -179,6 +188,10 @@ def _row(
     """The line of a run, without rank and name, and what is to be said of it."""
     scores = score_table(source.table, source.protocol)
     notes = list(scores.notes)
+    mark = incomplete_mark(scores.outcomes, scores.n_samples)
+    if mark is not None:
+        again = "" if source.run is None else f"; {ASK_AGAIN}"
+        notes.append(f"{mark}; above {INCOMPLETE_ABOVE:.0%} there is no rank{again}")
     try:
         oracle = oracle_value(source, metric)
     except InputError as error:
@@ -188,7 +201,7 @@ def _row(
     if resampling is not None:
         interval = intervals(scores.evaluation, {"": metric}, resampling=resampling)[""]
     row = RankRow(
-        rank=0,
+        rank=None,
         run="",
         model=source.model or "",
         value=scores.metric(metric),
@@ -198,6 +211,7 @@ def _row(
         ci95=interval,
         adjusted_f1=scores.metric(ADJUSTED),
         oracle_threshold=oracle,
+        incomplete=mark is not None,
     )
     return row, notes
 
@@ -219,13 +233,16 @@ def _general_notes(
 
 
 def _ranked(rows: Sequence[RankRow], better: Better) -> tuple[RankRow, ...]:
-    """The rows from best to worst, with ranks; values equal up to rounding share one."""
+    """The rows from best to worst, with ranks; values equal up to rounding share one.
+
+    Incomplete ones come after all others and have none.
+    """
     ordered = sorted(rows, key=lambda row: sort_key(row.value, better))
     ranked: list[RankRow] = []
-    for place, row in enumerate(ordered, 1):
+    for place, row in enumerate((row for row in ordered if not row.incomplete), 1):
         shared = bool(ranked) and _equal(ranked[-1].value, row.value)
         ranked.append(replace(row, rank=ranked[-1].rank if shared else place))
-    return tuple(ranked)
+    return (*ranked, *(row for row in ordered if row.incomplete))
 
 
 def _equal(a: float | None, b: float | None) -> bool:

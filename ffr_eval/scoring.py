@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ffr_eval.errors import MissingExtraError
+from ffr_eval.metrics.builtin import REACHABLE_RECALL
 from ffr_eval.metrics.groups import group_rows
 from ffr_eval.metrics.metric import MODALITIES, Metric
 from ffr_eval.metrics.named import ALL_FIGURES, FIGURES, HEADLINE, parse_metric
 from ffr_eval.metrics.protocols import Evaluation, Macro, Micro, evaluate, protocol_named
 from ffr_eval.metrics.retrieval import ratio
 from ffr_eval.predictions import OUTCOMES
+from ffr_eval.reach import Reach
+from ffr_eval.types import Outcome
 from ffr_eval.uncertainty import RARE
 
 if TYPE_CHECKING:
@@ -28,6 +31,12 @@ if TYPE_CHECKING:
     from ffr_eval.ragged import IntArray
     from ffr_eval.statistics import Interval
     from ffr_eval.uncertainty import Resampling
+
+INCOMPLETE_ABOVE: Final = 0.05
+"""With a larger share of request errors, figures say more of an outage than of the model."""
+
+ASK_AGAIN: Final = f"ask them again with `ffr run … --retry-outcomes {Outcome.REQUEST_ERROR}`"
+"""What the user can do about request errors of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,7 @@ class Scores:
             macro figures, and of the metrics; ``None`` where there is none.
         resampling: How they were computed; ``None`` without them.
         n_dialogues: How many dialogues the samples are on.
+        reach: What of the gold reached the model; ``None`` if nothing says that some did not.
         answered: The same over the samples with a usable answer only.
         rates: Per modality, the rates of invented and repeated ids.
         groups: Grouping, then group, to figures.
@@ -115,6 +125,12 @@ class Scores:
     table: PredictionTable = field(repr=False)
     evaluation: Evaluation = field(repr=False)
     coherence: CoherenceReport | None = None
+    reach: Reach | None = None
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether so many requests failed that the figures do not rank."""
+        return incomplete_mark(self.outcomes, self.n_samples) is not None
 
     def metric(self, metric: str | Metric) -> float | None:
         """A metric, by name or as a value; ``None`` where it is undefined.
@@ -134,6 +150,8 @@ class Scores:
             "n_scored": self.n_scored,
             "n_dialogues": self.n_dialogues,
             "outcomes": dict(self.outcomes),
+            "incomplete": self.incomplete,
+            "reach": None if self.reach is None else self.reach.to_dict(),
             "micro": asdict(self.micro),
             "macro": asdict(self.macro),
             "metrics": dict(self.metrics),
@@ -193,6 +211,17 @@ ALSO: Final = (
     "adjusted_f1",
 )
 """Metrics that are reported where none are asked for."""
+
+
+def incomplete_mark(outcomes: Mapping[str, int], n_samples: int) -> str | None:
+    """What is said of predictions of which too many are request errors; ``None`` of others.
+
+    Args:
+        outcomes: How many ended how.
+        n_samples: How many there are.
+    """
+    share = outcomes.get(Outcome.REQUEST_ERROR, 0) / max(n_samples, 1)
+    return f"incomplete: {share:.1%} request errors" if share > INCOMPLETE_ABOVE else None
 
 
 def named_metrics(names: Sequence[str]) -> dict[str, Metric]:
@@ -273,7 +302,22 @@ def score_table(
         notes=(*table.notes, *_rarely_defined(everyone.ci95)),
         table=table,
         evaluation=evaluation,
+        reach=_reach(evaluation),
     )
+
+
+def _reach(evaluation: Evaluation) -> Reach | None:
+    """What of the gold reached the model, of all samples and by the length of dialogues."""
+    if evaluation.table.reached_gold is None:
+        return None
+    shares = [REACHABLE_RECALL.metric("micro", modality) for modality in MODALITIES]
+
+    def of(rows: IntArray | None, turns: Mapping[str, Reach]) -> Reach:
+        utterance, image, joint = (share.of(evaluation, rows) for share in shares)
+        return Reach(utterance, image, joint, turns)
+
+    groups = group_rows(evaluation.table, "turns")
+    return of(None, {name: of(rows, {}) for name, rows in groups.items()})
 
 
 def _rarely_defined(ci95: Mapping[str, Interval | None]) -> list[str]:

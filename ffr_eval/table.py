@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ffr_eval.answer import MAX_DIGITS, parse_answer
+from ffr_eval.answer import MAX_DIGITS, Answer
 from ffr_eval.coding import Universe
 from ffr_eval.errors import InputError
 from ffr_eval.metrics.protocols import OFFICIAL_ABSENT
 from ffr_eval.places import Places
 from ffr_eval.predictions import OUTCOME_CODE, ModalityColumns, PredictionTable
 from ffr_eval.ragged import Ragged
-from ffr_eval.types import ANSWERED, Outcome
+from ffr_eval.reach import reached_gold
+from ffr_eval.types import Outcome
+from ffr_eval.window_answers import read_answer, window_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,9 +31,7 @@ if TYPE_CHECKING:
     from ffr_eval.ragged import IntArray
     from ffr_eval.types import Prediction
 
-_READ_AGAIN: Final = frozenset({Outcome.OK, Outcome.EMPTY, Outcome.PARSE_ERROR})
-"""Outcomes that follow from the text; the others come from what the server or engine said."""
-
+_MISSING: Final = Answer((), (), Outcome.MISSING)
 _NO_ID: Final = 10**MAX_DIGITS
 _WINDOW: Final = re.compile(r"(?<=.)_split_[0-9]{1,9}$")
 """Windows of one dialogue are not independent, whether they are merged or not."""
@@ -43,8 +43,9 @@ def last_predictions(
     """Predictions by sample id; the last one of a sample wins.
 
     Raises:
-        InputError: For a prediction on a sample that the benchmark does not have, or with an id of
-            more than 18 digits (such ids would not fit an integer column).
+        InputError: For a prediction on a sample that the benchmark does not have, with an id of
+            more than 18 digits (such ids would not fit an integer column), or with malformed
+            records of windows.
     """
     found: dict[str, Prediction] = {}
     for located in predictions:
@@ -63,6 +64,7 @@ def last_predictions(
                 message = f"an id of more than {MAX_DIGITS} digits"
                 remedy = "give ids of the dialogue"
                 raise InputError(message, file=source, line=located.line, field=name, remedy=remedy)
+        window_records(located.record, source, located.line)
         found[sample_id] = located.record
     return found
 
@@ -86,16 +88,16 @@ def table_of(
     queries, dialogues = benchmark.queries, benchmark.dialogues
     dialogue = queries.dialogue[rows]
     sample_ids = [queries.sample_id[row] for row in rows]
-    answers = [_answer(predictions.get(sample_id), parse) for sample_id in sample_ids]
-    gold_utts, gold_imgs = queries.gold_utt_ids.take(rows), queries.gold_img_ids.take(rows)
-    utts = Ragged.from_lists([utt_ids for _, utt_ids, _ in answers])
-    imgs = Ragged.from_lists([img_ids for _, _, img_ids in answers])
-    turns = benchmark.turn_index
     found = [predictions.get(sample_id) for sample_id in sample_ids]
+    answers = [_MISSING if given is None else read_answer(given, parse) for given in found]
+    gold_utts, gold_imgs = queries.gold_utt_ids.take(rows), queries.gold_img_ids.take(rows)
+    utts = Ragged.from_lists([answer.utt_ids for answer in answers])
+    imgs = Ragged.from_lists([answer.img_ids for answer in answers])
+    turns = benchmark.turn_index
     return PredictionTable(
         sample_id=sample_ids,
         dialogue_id=[dialogues.dialogue_id[row] for row in dialogue],
-        outcome=np.array([OUTCOME_CODE[outcome] for outcome, _, _ in answers], dtype=np.int8),
+        outcome=np.array([OUTCOME_CODE[answer.outcome] for answer in answers], dtype=np.int8),
         turns=dialogues.utt_ids.lengths[dialogue],
         utterance=_columns(dialogues.utt_ids, dialogue, gold_utts, utts, protocol),
         image=_columns(dialogues.img_ids, dialogue, gold_imgs, imgs, protocol),
@@ -112,28 +114,12 @@ def table_of(
         ),
         latency_s=_numbers([None if given is None else given.latency_s for given in found]),
         cost=_numbers([None if given is None else given.cost for given in found]),
+        reached_gold=reached_gold(found, gold_utts, gold_imgs),
     )
 
 
 def _numbers(values: Sequence[float | None]) -> FloatArray:
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-
-
-def _answer(
-    prediction: Prediction | None, parse: ParseMode
-) -> tuple[Outcome, Sequence[int], Sequence[int]]:
-    if prediction is None:
-        return Outcome.MISSING, (), ()
-    if prediction.outcome not in _READ_AGAIN:
-        return prediction.outcome, (), ()
-    if prediction.response is not None:
-        answer = parse_answer(prediction.response, parse)
-        return answer.outcome, answer.utt_ids, answer.img_ids
-    if prediction.outcome not in ANSWERED:
-        return prediction.outcome, (), ()
-    fragment = prediction.payload
-    outcome = Outcome.OK if fragment.utt_ids or fragment.img_ids else Outcome.EMPTY
-    return outcome, fragment.utt_ids, fragment.img_ids
 
 
 def _columns(

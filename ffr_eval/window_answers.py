@@ -147,7 +147,7 @@ def merge_answers(windows: Sequence[WindowRecord], parse: ParseMode) -> Answer:
         for window, answer in zip(windows, answers, strict=True)
         if answer.outcome in ANSWERED
     ]
-    weights = [_weight(window) for window, _ in voters]
+    weights = None if windows[0].merge == "union" else [_weight(window) for window, _ in voters]
     utt_ids = _kept(
         [_utterances(answer, window) for window, answer in voters],
         [window.shown_utt_ids for window, _ in voters],
@@ -238,13 +238,21 @@ def _images(answer: Answer, window: WindowRecord) -> list[int]:
 
 
 def _kept(
-    chosen: Sequence[Sequence[int]], shown: Sequence[Sequence[int]], weights: Sequence[float]
+    chosen: Sequence[Sequence[int]],
+    shown: Sequence[Sequence[int]],
+    weights: Sequence[float] | None,
 ) -> tuple[int, ...]:
-    """The ids that have at least half of the weight of the windows that showed them."""
-    sets = [(frozenset(ids), frozenset(seen)) for ids, seen in zip(chosen, shown, strict=True)]
-    return tuple(
-        number
-        for number in dict.fromkeys(number for ids in chosen for number in ids)
-        if 2 * math.fsum(w for w, (ids, _) in zip(weights, sets, strict=True) if number in ids)
-        >= math.fsum(w for w, (_, seen) in zip(weights, sets, strict=True) if number in seen)
-    )
+    """The ids that have at least half of the weight of the windows that showed them; else all."""
+    every = tuple(dict.fromkeys(number for ids in chosen for number in ids))
+    if weights is None:
+        return every
+    windows = [
+        (frozenset(ids), frozenset(seen), weight)
+        for ids, seen, weight in zip(chosen, shown, weights, strict=True)
+    ]
+
+    def is_kept(number: int) -> bool:
+        for_it = math.fsum(weight for ids, _, weight in windows if number in ids)
+        return 2 * for_it >= math.fsum(weight for _, seen, weight in windows if number in seen)
+
+    return tuple(number for number in every if is_kept(number))

@@ -18,12 +18,12 @@ from ffr_eval.inference_columns import InferenceColumns
 from ffr_eval.predictions import OUTCOME_CODE, OUTCOMES
 from ffr_eval.ragged import Ragged
 from ffr_eval.types import ANSWERED, Outcome
+from ffr_eval.window_answers import apart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _WINDOW: Final = re.compile(r"(.+)_split_([0-9]{1,9})")
-_INVENTED: Final = 2**40  # image ids that a window lacks move here, apart for each window
 
 
 class _Sample(NamedTuple):
@@ -86,7 +86,7 @@ def _merge(columns: InferenceColumns, name: str, rows: Sequence[int]) -> _Sample
     for field in ("img_marked", "img_gold", "img_predicted"):
         ragged = getattr(columns, field)
         ids[field] = _union(
-            [numbers.get(local, _apart(local, window)) for local in ragged[row].tolist()]
+            [numbers.get(local, apart(local, window)) for local in ragged[row].tolist()]
             for window, (row, numbers) in enumerate(zip(rows, numbering, strict=True))
         )
     outcomes = [OUTCOMES[columns.outcome[row]] for row in rows]
@@ -122,11 +122,6 @@ def _number_images(columns: InferenceColumns, rows: Sequence[int]) -> list[dict[
             numbering[local] = numbers.setdefault(key, len(numbers))
         result.append(numbering)
     return result
-
-
-def _apart(local: int, window: int) -> int:
-    """An id for an image that its window does not have; the same only in the same window."""
-    return local if local < 0 else local % _INVENTED + _INVENTED * (window + 1)
 
 
 def _union(lists: Iterable[Sequence[int]]) -> list[int]:

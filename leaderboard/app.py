@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 import streamlit as st
 
 from ffr_eval.errors import InputError
+from ffr_eval.scoring import INCOMPLETE_ABOVE
 from leaderboard import charts, names
 from leaderboard.board_table import deselect, show_export, show_table
 from leaderboard.choices import choice, pick
@@ -198,6 +199,13 @@ def _facts(rows: Sequence[BoardRow], n_scored: int, protocol: ProtocolName) -> N
         st.caption(
             f":material/hourglass_top: {unfinished} {verb} not complete: samples without a"
             " prediction stay in the denominator."
+        )
+    failed = sum(row.run.incomplete is not None for row in rows)
+    if failed:
+        which = "1 run has" if failed == 1 else f"{failed} runs have"
+        st.caption(
+            f":material/warning: {which} more than {INCOMPLETE_ABOVE:.0%} request errors and no"
+            " rank: the figures say more of an outage than of the model."
         )
 
 

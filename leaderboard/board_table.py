@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 import streamlit as st
 
+from ffr_eval.scoring import INCOMPLETE_ABOVE
 from leaderboard import charts, names
 from leaderboard.details import FIGURE_NAMES, UNDEFINED
 from leaderboard.runs_table import FAILURES, FIGURE_ORDER, last_used, status_of
@@ -36,6 +37,7 @@ def show_table(rows: Sequence[BoardRow], view: View) -> None:
         color=charts.BAR,
     )
     text, number = st.column_config.TextColumn, st.column_config.NumberColumn
+    marked = any(row.run.incomplete is not None for row in rows)
     config: dict[str, Any] = {
         "rank": number("#", pinned=True, width=36, help=_RANK_HELP),
         "run": text("Run", pinned=True, width=120),
@@ -46,7 +48,7 @@ def show_table(rows: Sequence[BoardRow], view: View) -> None:
         "missing": number("missing", format="percent", width=90, help=_OUTCOME_HELP),
         "options": text("Options", help="Those in which runs of the same model differ."),
         "tuned": text("Tuned on", width=80),
-        "status": text("Status", width=100),
+        "status": text("Status", width=210 if marked else 100),
         "date": text("Last used", width=130),
     }
     for figure in FIGURE_ORDER:
@@ -70,7 +72,10 @@ def show_table(rows: Sequence[BoardRow], view: View) -> None:
     )
 
 
-_RANK_HELP: Final = "Equal values share a rank; without a value there is none."
+_RANK_HELP: Final = (
+    "Equal values share a rank; without a value there is none, nor if more than"
+    f" {INCOMPLETE_ABOVE:.0%} of the requests failed."
+)
 _ANSWERED_HELP: Final = "Samples of the whole run with a usable answer (ok or empty)."
 _OUTCOME_HELP: Final = "Share of the samples of the whole run that ended so."
 

@@ -61,7 +61,8 @@ Everywhere else a fraction that is undefined is 0: no small number is ever added
     st.markdown(
         "`ok` and `empty` (the model said: nothing matches) are answers. `parse_error`, `refusal`,"
         " `truncated`, `context_overflow`, `request_error` and `missing` are not: such a sample"
-        " stays in the denominator and predicts nothing."
+        " stays in the denominator and predicts nothing. A run with more than 5% `request_error`"
+        " is incomplete and gets no rank."
     )
     st.markdown("##### Groups")
     st.markdown(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 import streamlit as st
 
+from ffr_eval.scoring import ASK_AGAIN
 from leaderboard import charts, names
 from leaderboard.runs_table import FIGURE_ORDER, last_used, option_text
 
@@ -40,6 +41,8 @@ def show_details(row: BoardRow, n_runs: int, view: View, protocol: ProtocolName)
     _groups(run, view)
     st.markdown("##### Outcomes")
     _outcomes_table(run)
+    if run.scores["outcomes"]["request_error"]:
+        st.caption(f"{run.scores['outcomes']['request_error']} request_error: {ASK_AGAIN}")
     for note in run.scores["notes"]:
         st.text(f"Note: {names.line(note)}")
     with st.expander("Provenance: where these figures come from", icon=":material/fingerprint:"):
@@ -49,6 +52,8 @@ def show_details(row: BoardRow, n_runs: int, view: View, protocol: ProtocolName)
 
 
 def _headline(row: BoardRow, n_runs: int) -> None:
+    if row.run.incomplete is not None:
+        st.badge(row.run.incomplete, icon=":material/warning:", color="orange")
     with st.container(horizontal=True):
         rank = UNDEFINED if row.rank is None else f"{row.rank} of {n_runs}"
         st.metric("Rank", rank, border=True, width=140)

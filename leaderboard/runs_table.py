@@ -13,7 +13,7 @@ import msgspec
 
 from ffr_eval.errors import FfrError, InputError
 from ffr_eval.runs import RunRecord, read_run
-from ffr_eval.scoring import score_table
+from ffr_eval.scoring import incomplete_mark, score_table
 from ffr_eval.sources import Request, load_source
 from leaderboard import names
 from leaderboard.run_folders import irregular_file
@@ -62,6 +62,11 @@ class ScoredRun:
     def n_missing(self) -> int:
         """How many samples have no prediction."""
         return int(self.scores["outcomes"]["missing"])
+
+    @property
+    def incomplete(self) -> str | None:
+        """What is said of a run of which too many requests failed; it has no rank."""
+        return incomplete_mark(self.scores["outcomes"], self.scores["n_samples"])
 
     def figures(self, average: Average, modality: Modality, group: Group | None) -> Figures:
         """The figures of one modality; without values where nothing is defined."""
@@ -122,7 +127,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class BoardRow:
-    """One line of the board; ``rank`` is ``None`` where the value is undefined."""
+    """One line of the board; no ``rank`` if the value is undefined or the run incomplete."""
 
     rank: int | None
     run: ScoredRun
@@ -205,20 +210,25 @@ def groups_of(runs: Iterable[ScoredRun], view: View) -> dict[str, Group | None]:
 
 
 def board_rows(runs: Iterable[ScoredRun], view: View) -> list[BoardRow]:
-    """The runs in view, best first; equal values share a rank, undefined ones come last."""
+    """The runs in view, best first; equal values share a rank, undefined ones come last.
+
+    After them come incomplete runs, which have none.
+    """
     shown = [run for run in runs if _in_view(run, view)]
     figures = [run.figures(view.average, view.modality, view.group) for run in shown]
     values: list[float | None] = [getattr(found, view.figure) for found in figures]
-    order = sorted(range(len(shown)), key=lambda i: (_sort_key(values[i]), shown[i].label))
+    incomplete = [run.incomplete is not None for run in shown]
+    order = sorted(
+        range(len(shown)), key=lambda i: (incomplete[i], _sort_key(values[i]), shown[i].label)
+    )
     options = _telling_options(shown)
     rows, rank = [], 0
     for place, i in enumerate(order):
         value = values[i]
         if place == 0 or value != values[order[place - 1]]:
             rank = place + 1
-        rows.append(
-            BoardRow(None if value is None else rank, shown[i], figures[i], value, options[i])
-        )
+        ranked = None if value is None or incomplete[i] else rank
+        rows.append(BoardRow(ranked, shown[i], figures[i], value, options[i]))
     return rows
 
 
@@ -234,7 +244,9 @@ def last_used(record: RunRecord) -> str:
 
 
 def status_of(run: ScoredRun) -> str:
-    """The status that ``run.json`` has, and how much is still missing."""
+    """The status that ``run.json`` has, and how much is still missing or failed."""
+    if run.incomplete is not None:
+        return run.incomplete
     done = run.scores["n_samples"] - run.n_missing
     if run.n_missing:
         return f"{run.record.status}, {done} of {run.scores['n_samples']}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import deque
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
@@ -14,7 +15,7 @@ from baselines.generative.chat import ChatRequest
 from baselines.generative.options import GenerativeOptions, check_options
 from baselines.generative.prompts import PromptBuilder, reached_ids
 from baselines.generative.shots import choose_shots
-from baselines.generative.windows import View, fitting, joined, sliding, whole
+from baselines.generative.windows import View, fitting, joined, merged_reach, sliding, whole
 from baselines.model import Capabilities, Model, Preview, hidden
 from baselines.session import Session
 from ffr_eval.errors import FfrError, InputError
@@ -31,8 +32,13 @@ if TYPE_CHECKING:
     from ffr_eval.types import Image, Sample
     from ffr_eval.window_answers import Merge
 
+    Reach = tuple[tuple[int, ...], tuple[int, ...]]
+
 ESTIMATE_MARGIN: Final = 1.15
 """Estimated lengths of prompts are taken to be so much longer where they must fit."""
+
+SHRINK: Final = 0.75
+"""After a server has refused a prompt as too long, the next ones are at most so much of it."""
 
 
 class GenerativeModel(Model):
@@ -185,31 +191,42 @@ class GenerativeModel(Model):
 
     # --- Requests
 
-    def requests_of(self, sample: Sample) -> list[tuple[View, ChatRequest]] | None:
+    def requests_of(
+        self, sample: Sample, most: float | None = None
+    ) -> list[tuple[View, ChatRequest]] | None:
         """The requests that ask about a sample: one, or one a window.
+
+        Args:
+            sample: Without its gold.
+            most: Tokens of a prompt at most, by the engine's count, beside what is known of its
+                context; for a sample of which a longer one was refused.
 
         Returns:
             ``None`` if nothing can be sent, because it does not fit into the model's context.
         """
-        views = self._views(sample)
+        views = self._views(sample, most)
         return None if views is None else [(view, self._request(view)) for view in views]
 
-    def _views(self, sample: Sample) -> list[View] | None:
+    def _views(self, sample: Sample, most: float | None) -> list[View] | None:
         options = self._asked
         if options.window is not None:
             return sliding(sample, options.window, stride_of(options))
         view = whole(sample)
-        if self._fits(view):
+        if self._fits(view, most):
             return [view]
-        return None if options.overflow == "refuse" else fitting(sample, self._fits)
+        if options.overflow == "refuse":
+            return None
+        return fitting(sample, partial(self._fits, most=most))
 
-    def _fits(self, view: View) -> bool:
+    def _fits(self, view: View, most: float | None) -> bool:
         limit = self._asked.context or self.engine.context_tokens
-        if limit is None:
+        if limit is None and most is None:
             return True
         count = self.engine.count_tokens(self._request(view))
+        if most is not None and count.tokens > most:
+            return False
         tokens = count.tokens if count.exact else count.tokens * ESTIMATE_MARGIN
-        return tokens + self._asked.max_tokens <= limit
+        return limit is None or tokens + self._asked.max_tokens <= limit
 
     def _request(self, view: View) -> ChatRequest:
         messages = self._prompts.messages(view.sample, self._examples())
@@ -223,67 +240,107 @@ class GenerativeModel(Model):
         return next(self.predict_many(iter([sample]), Session()))
 
     def predict_many(self, samples: Iterator[Sample], session: Session) -> Iterator[Prediction]:
-        """Answer samples as the engine completes their requests."""
+        """Answer samples as the engine completes their requests.
+
+        A prompt that the server refuses as too long, although by the estimate it would fit, is
+        asked again in smaller windows.
+        """
         pending: dict[str, _Pending] = {}
+        again: deque[tuple[Sample, float]] = deque()
         unsent: deque[Prediction] = deque()
 
-        def requests() -> Iterator[ChatRequest]:
+        def planned() -> Iterator[tuple[Sample, float | None]]:
             for sample in samples:
-                parts = self.requests_of(sample)
+                while again:
+                    yield again.popleft()
+                yield sample, None
+            while again:
+                yield again.popleft()
+
+        def requests() -> Iterator[ChatRequest]:
+            for sample, most in planned():
+                parts = self.requests_of(sample, most)
                 if parts is None:
                     unsent.append(_overflow(sample, self._asked.overflow))
                     continue
-                views = [view for view, _ in parts]
-                pending[sample.sample_id] = _Pending(sample, views, [None] * len(views))
+                pending[sample.sample_id] = _Pending(sample, [view for view, _ in parts])
                 yield from (request for _, request in parts)
 
-        for request, completion in self.engine.complete(requests(), session):
-            while unsent:
-                yield unsent.popleft()
-            waiting = pending[request.sample_id]
-            waiting.take(request, completion)
-            if waiting.complete:
+        while True:
+            for request, completion in self.engine.complete(requests(), session):
+                while unsent:
+                    yield unsent.popleft()
+                waiting = pending[request.sample_id]
+                waiting.take(request, completion)
+                if not waiting.complete:
+                    continue
                 del pending[request.sample_id]
-                yield waiting.prediction(self._asked.merge)
-        yield from unsent
+                most = self._smaller(waiting)
+                if most is None:
+                    yield waiting.prediction(self._asked.merge)
+                else:
+                    again.append((waiting.sample, most))
+            yield from unsent
+            unsent.clear()
+            if not again or session.stop.is_set():
+                return
+
+    def _smaller(self, pending: _Pending) -> float | None:
+        """Tokens that a prompt of the sample may have after some were refused as too long.
+
+        ``None`` if none was, or if windows are not ours to choose.
+        """
+        if self._asked.window is not None or self._asked.overflow == "refuse":
+            return None
+        counts = [self.engine.count_tokens(self._request(view)) for view in pending.refused]
+        inexact = [count.tokens for count in counts if not count.exact]
+        return SHRINK * min(inexact) if inexact else None
 
 
-@dataclass(slots=True)
 class _Pending:
     """A sample of which not all requests are completed."""
 
-    sample: Sample
-    views: list[View]
-    completions: list[Completion | None]
-    reached: tuple[set[int], set[int]] | None = None
+    def __init__(self, sample: Sample, views: list[View]) -> None:
+        self.sample = sample
+        self.views = views
+        self._completions: dict[int, Completion] = {}
+        self._reached: dict[int, Reach | None] = {}
 
     def take(self, request: ChatRequest, completion: Completion) -> None:
-        self.completions[request.part] = completion
-        ids = reached_ids(request.messages)
-        if ids is None:
-            return
-        if self.reached is None:
-            self.reached = (set(), set())
-        names = self.views[request.part].img_ids
-        self.reached[0].update(ids[0])
-        self.reached[1].update(ids[1] if names is None else (names[k] for k in ids[1]))
+        """Take up what came of a view."""
+        self._completions[request.part] = completion
+        refused = completion.outcome is Outcome.CONTEXT_OVERFLOW
+        self._reached[request.part] = ((), ()) if refused else reached_ids(request.messages)
 
     @property
     def complete(self) -> bool:
-        return None not in self.completions
+        """Whether every view has its completion."""
+        return len(self._completions) == len(self.views)
+
+    @property
+    def refused(self) -> list[View]:
+        """Views that were too long for the server."""
+        return [
+            view
+            for view in self.views
+            if self._completions[view.part].outcome is Outcome.CONTEXT_OVERFLOW
+        ]
 
     def prediction(self, merge: Merge) -> Prediction:
-        completions = [completion for completion in self.completions if completion is not None]
-        return joined(self.sample, self.views, completions, merge, self._reached())
+        """The prediction of all views together."""
+        completions = [self._completions[view.part] for view in self.views]
+        reached = merged_reach(self.views, [self._reached[view.part] for view in self.views])
+        if reached is not None:
+            reached = self._in_order(reached)
+        return joined(self.sample, self.views, completions, merge, reached)
 
-    def _reached(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    def _in_order(self, reached: Reach) -> Reach:
         """What reached the model, in the order of the dialogue."""
-        if self.reached is None:
-            return None
+        utt_ids, img_ids = set(reached[0]), set(reached[1])
         dialogue = self.sample.dialogue
         return (
-            tuple(turn.utt_id for turn in dialogue.turns if turn.utt_id in self.reached[0]),
-            tuple(image.img_id for image in dialogue.images if image.img_id in self.reached[1]),
+            tuple(turn.utt_id for turn in dialogue.turns if turn.utt_id in utt_ids),
+            tuple(image.img_id for image in dialogue.images if image.img_id in img_ids),
         )
 
 

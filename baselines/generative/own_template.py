@@ -172,10 +172,8 @@ class OwnTemplate:
                     raise InputError(message, file=self._path, remedy=remedy)
                 pieces.append(piece)
         except self._failures as error:
-            message = str(error) or type(error).__name__
-            raise InputError(
-                f"the template fails: {message}", file=self._path, line=_line_of(error)
-            ) from None
+            message = f"the template fails: {_in_words(error)}"
+            raise InputError(message, file=self._path, line=_line_of(error)) from None
         return "".join(pieces)
 
 
@@ -250,6 +248,13 @@ def _turns(sample: Sample, token: str | None, captions: bool) -> tuple[TurnConte
 
 def _pixels(token: str, img_id: str) -> str:
     return f"\0{token}:{img_id}\0"
+
+
+def _in_words(error: BaseException) -> str:
+    message = str(error) or type(error).__name__
+    for kind, name in ((TurnContext, "a turn"), (ImageContext, "an image")):
+        message = message.replace(f"'{__name__}.{kind.__name__} object'", name)
+    return message
 
 
 def _line_of(error: BaseException) -> int | None:

@@ -93,7 +93,8 @@ def fitting(sample: Sample, fits: Callable[[View], bool]) -> list[View] | None:
             each window.
 
     Returns:
-        The windows, or the whole dialogue if it fits; ``None`` if some turn alone does not.
+        The windows, or the whole dialogue if it fits; ``None`` if some turn alone does not,
+        or the prompt without any.
     """
     if fits(whole(sample)):
         return [whole(sample)]
@@ -129,7 +130,7 @@ def fitting(sample: Sample, fits: Callable[[View], bool]) -> list[View] | None:
             begin = n_turns - found
         before, stop, size = begin, begin + found, found
         bounds.append((begin, stop))
-    return [_view(sample, part, *bound) for part, bound in enumerate(bounds)]
+    return [_view(sample, part, *bound) for part, bound in enumerate(bounds)] or None
 
 
 def merged_reach(views: Sequence[View], found: Sequence[Reach | None]) -> Reach | None:

@@ -430,6 +430,51 @@ EXACT = MetricFamily(
 )
 
 
+# --- what reached the model -----------------------------------------------------------------------
+
+
+def _reached(evaluation: Evaluation, modality: str) -> tuple[IntArray, IntArray]:
+    """How many distinct gold ids reached the model, and how many did not."""
+    counts, reached = evaluation.counts(modality), evaluation.table.reached_gold
+    gold: IntArray = counts.tp + counts.fn
+    if reached is None:
+        return gold, np.zeros_like(gold)
+    there: IntArray = getattr(reached, modality)
+    return there, gold - there
+
+
+def _reach_terms(evaluation: Evaluation, modality: str) -> FloatArray:
+    """Columns reached and not reached, and whether there is gold, of each modality."""
+    names = BOTH if modality == "joint" else (modality,)
+    found = [_reached(evaluation, name) for name in names]
+    return side_by_side(
+        *(column for there, lost in found for column in (there, lost, there + lost))
+    )
+
+
+def _reachable(evaluation: Evaluation, modality: str) -> FloatArray:
+    """The recall of each sample's perfect answer, which is right to be empty without gold."""
+    there, lost = _reached(evaluation, modality)
+    found = np.where(there + lost > 0, retrieval.recall(there, lost), 1.0)
+    possible = (evaluation.columns(modality).universe > 0) | (there + lost > 0)
+    return np.where(possible | (not evaluation.protocol.absent_is_null), found, np.nan)
+
+
+def _build_reachable(average: str, modality: str) -> tuple[Terms, Value]:
+    if average == "micro":
+        terms = partial(_reach_terms, modality=modality)
+        return _micro(modality, terms, 3, retrieval.recall, retrieval.harmonic_mean)
+    return mean_of(lambda e: _per_modality(e, modality, _reachable, retrieval.harmonic_mean))
+
+
+REACHABLE_RECALL = MetricFamily(
+    "reachable_recall",
+    "gold ids that reached the model, among all: the recall that a perfect one could have had",
+    _build_reachable,
+    better="none",
+)
+
+
 # --- invented and repeated ids --------------------------------------------------------------------
 
 

@@ -65,9 +65,14 @@ def _table(ranking: Ranking) -> Table:
 
 
 def _in_order(ranking: Ranking) -> list[RankRow | Floor]:
-    """Runs and floors from best to worst; a floor comes after runs of the same value."""
-    entries: list[RankRow | Floor] = [*ranking.rows, *ranking.floors]
-    return sorted(entries, key=lambda entry: sort_key(entry.value, ranking.better))
+    """Runs and floors from best to worst; a floor comes after runs of the same value.
+
+    Incomplete runs come after all others.
+    """
+    ranked = [row for row in ranking.rows if not row.incomplete]
+    entries: list[RankRow | Floor] = [*ranked, *ranking.floors]
+    entries.sort(key=lambda entry: sort_key(entry.value, ranking.better))
+    return [*entries, *(row for row in ranking.rows if row.incomplete)]
 
 
 def _cells(entry: RankRow | Floor) -> dict[str, str]:
@@ -77,8 +82,8 @@ def _cells(entry: RankRow | Floor) -> dict[str, str]:
         return {"run": f"– floor: {entry.name}", _VALUE: value}
     oracle, failed = entry.oracle_threshold, {**entry.outcomes, "ok": 0, "empty": 0}
     return {
-        "rank": str(entry.rank),
-        "run": visible(entry.run),
+        "rank": "" if entry.rank is None else str(entry.rank),
+        "run": visible(entry.run) + (" (incomplete)" if entry.incomplete else ""),
         "model": visible(entry.model),
         _VALUE: value,
         "95% CI": _interval(entry.ci95),

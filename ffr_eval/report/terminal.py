@@ -8,6 +8,8 @@ from ffr_eval.metrics.metric import MODALITIES
 from ffr_eval.metrics.named import FIGURES, HEADLINE
 from ffr_eval.report.console import Column, open_console, tables_of
 from ffr_eval.report.safe_text import visible
+from ffr_eval.scoring import ASK_AGAIN, INCOMPLETE_ABOVE, incomplete_mark
+from ffr_eval.types import Outcome
 from ffr_eval.uncertainty import FEW_DIALOGUES, UNASKED_DIALOGUES
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ def print_scores(scores: Scores, source: Source, asked: Sequence[str] = ()) -> N
     console.print(
         f"{scores.n_scored} of {scores.n_samples} answered ({_outcomes(scores.outcomes)})"
     )
+    for line in (*_failure_lines(scores, source), *_reach_lines(scores)):
+        console.print(line)
     console.print()
     _print_table(console, _modality_columns(scores))
     headline = scores.metric(HEADLINE)
@@ -141,6 +145,39 @@ def _group_columns(
             if name != HEADLINE
         ),
     ]
+
+
+def _failure_lines(scores: Scores, source: Source) -> list[str]:
+    """What is to be done about request errors, and what they mean for the figures."""
+    lines = []
+    failed = scores.outcomes.get(Outcome.REQUEST_ERROR, 0)
+    if failed and source.run is not None:
+        lines.append(f"{failed} {Outcome.REQUEST_ERROR}: {ASK_AGAIN}")
+    mark = incomplete_mark(scores.outcomes, scores.n_samples)
+    if mark is not None:
+        lines.append(f"{mark}; above {INCOMPLETE_ABOVE:.0%} there is no rank")
+    return lines
+
+
+def _reach_lines(scores: Scores) -> list[str]:
+    """What did not reach the model, if something did not."""
+    reach = scores.reach
+    if reach is None or reach.complete:
+        return []
+    shares = (("utterances", reach.utterance), ("images", reach.image))
+    parts = [f"{_share(share)} of gold {name}" for name, share in shares if share is not None]
+    turns = [
+        f"{name} {_share(part.joint)}"
+        for name, part in reach.turns.items()
+        if part.joint is not None
+    ]
+    return [f"reached: {', '.join(parts)}; by bucket: {', '.join(turns)}"]
+
+
+def _share(share: float) -> str:
+    """A percentage; it is 0 or 100 only if nothing or everything is meant."""
+    rounded = min(max(round(100 * share, 1), 0.1), 99.9) if 0 < share < 1 else 100 * share
+    return f"{rounded:g}%"
 
 
 def _rate_lines(scores: Scores) -> list[str]:

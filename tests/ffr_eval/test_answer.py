@@ -321,3 +321,18 @@ def test_a_written_answer_is_read_back(utt_ids: list[int], img_ids: list[int]) -
 def test_an_unknown_mode_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown parse mode 'loose'"):
         parse_answer("", "loose")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        (f"{U}[4]{V};{I}[]{J}", ([4], [])),
+        (f"{U}[4]{V}", ([4], [])),  # the draft's image is not the answer's
+        (f"{U}[utterance 3]{V};{I}[]{J}", FAILED),
+        (f"{U}[1, 2", FAILED),
+        (f"where {U}[ids]{V} are the utterances", ([5], [3])),
+    ],
+)
+def test_a_draft_and_the_answer_after_it_are_never_mixed(last: str, expected: Ids) -> None:
+    draft = f"A draft: {U}[5]{V};{I}[3]{J}. "
+    assert read(draft + last, "lenient") == expected

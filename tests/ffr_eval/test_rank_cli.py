@@ -49,7 +49,7 @@ def test_json_has_the_promised_keys(
         "n_dialogues": 3,
     }
     keys = ["rank", "run", "model", "value", "n_samples", "n_scored", "outcomes"]
-    keys += ["ci95", "adjusted_f1", "oracle_threshold"]
+    keys += ["ci95", "adjusted_f1", "oracle_threshold", "incomplete"]
     assert [list(row) for row in ranking["rows"]] == [keys] * 3
     assert [(row["rank"], row["model"]) for row in ranking["rows"]] == [
         (1, "oracle"),

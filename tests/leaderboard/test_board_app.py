@@ -155,6 +155,31 @@ def test_new_and_growing_runs_are_seen(page: Callable[..., AppTest], runs: Path)
     assert "not complete" in texts(app)
 
 
+def test_an_incomplete_run_is_marked_and_has_no_rank(
+    page: Callable[..., AppTest], runs: Path
+) -> None:
+    file = runs / "oracle" / "predictions.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for line in lines[:10]:
+        line |= {"utt_ids": [], "img_ids": [], "outcome": "request_error"}
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    mark = f"incomplete: {10 / len(lines):.1%} request errors"
+    app = page()
+    frame = table(app)
+    assert frame["run"].iloc[-1] == "oracle"
+    assert frame["value"].iloc[-1] > frame["value"].iloc[0]
+    assert frame["rank"].isna().tolist() == [False, False, False, True]
+    assert frame["status"].iloc[-1] == mark
+    assert "1 run has more than 5% request errors and no rank" in texts(app)
+    assert mark not in texts(app)
+    checked(app.selectbox(key="run").set_value("oracle").run())
+    assert mark in texts(app)
+    assert "10 request_error: ask them again with" in texts(app)
+    assert app.metric[0].value == "–"
+    checked(app.selectbox(key="run").set_value("all").run())
+    assert mark not in texts(app)
+
+
 def test_broken_runs_are_shown_with_their_reason(page: Callable[..., AppTest], runs: Path) -> None:
     (runs / "none" / "run.json").write_text("{")
     record = json.loads((runs / "all" / "run.json").read_text())

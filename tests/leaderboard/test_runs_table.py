@@ -128,6 +128,33 @@ def test_a_growing_run(runs: Path) -> None:
     assert status_of(run) == f"running, 5 of {len(lines)}"
 
 
+def fail_requests(run: Path, number: int) -> int:
+    """Make the first samples of a run request errors; how many samples it has."""
+    file = run / "predictions.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for line in lines[:number]:
+        line |= {"utt_ids": [], "img_ids": [], "outcome": "request_error"}
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return len(lines)
+
+
+def test_a_run_with_too_many_request_errors_has_no_rank(cli: Cli, runs: Path) -> None:
+    n_samples = fail_requests(runs / "oracle", 10)
+    fail_requests(runs / "random", n_samples // 20)  # not above 5%
+    told = cli("rank", *sorted(runs.iterdir()), "--no-ci", "--json", "-").json["rows"]
+    loaded = scored(runs)
+    rows = board_rows(loaded, view_of(loaded))
+    assert [(row.run.label, row.rank) for row in rows] == [(r["run"], r["rank"]) for r in told]
+    assert [row.rank for row in rows] == [1, 2, 3, None]
+    last = rows[-1]
+    assert last.run.label == "oracle"
+    assert last.value is not None
+    assert last.value > (rows[0].value or 0)
+    mark = f"incomplete: {10 / n_samples:.1%} request errors"
+    assert (last.run.incomplete, status_of(last.run)) == (mark, mark)
+    assert [row.run.incomplete for row in rows[:3]] == [None] * 3
+
+
 def test_runs_of_several_splits_are_kept_apart(runs: Path) -> None:
     change(runs / "none", split="dev")
     change(runs / "all", split=None)

@@ -38,12 +38,14 @@ class Played(Engine):
         self.max_images: int | None = None
         self.closed = 0
         self.failing: dict[int, Completion] = {}
+        self.exact = True
+        self.really: int | None = None  # turns that the server takes, whatever we think
 
     def expect(self, max_images: int) -> None:
         self.max_images = max_images
 
     def count_tokens(self, request: ChatRequest) -> TokenCount:
-        return TokenCount(len(shown(request)), exact=True)
+        return TokenCount(len(shown(request)), exact=self.exact)
 
     def complete(
         self, requests: Iterator[ChatRequest], session: Session
@@ -58,6 +60,8 @@ class Played(Engine):
         yield from ((one, self.answer(one)) for one in waiting)
 
     def answer(self, request: ChatRequest) -> Completion:
+        if self.really is not None and len(shown(request)) > self.really:
+            return Completion(None, Outcome.CONTEXT_OVERFLOW, error="HTTP 400: too long")
         if request.part in self.failing:
             return self.failing[request.part]
         return Completion(
@@ -151,6 +155,41 @@ def test_what_does_not_fit_gets_windows_and_nothing_is_cut(
     assert max(len(shown(request)) for request in engine.asked) == 5
     for prediction in predicted(tmp_path / "run"):
         assert prediction.reached_utt_ids == tuple(range(10, 18))
+
+
+@pytest.mark.parametrize("context", [None, 1000])
+def test_what_the_server_refuses_as_too_long_is_asked_again_in_windows(
+    chat: type[Chat], benchmark: Path, tmp_path: Path, text: dict[str, Any], context: int | None
+) -> None:
+    chat.played = {"exact": False, "really": 4, "context_tokens": context}
+    result = run("chat", {**text, "max_tokens": 10}, benchmark, tmp_path / "run")
+    assert result.outcomes == {Outcome.OK: 12}
+    for prediction in predicted(tmp_path / "run"):
+        assert sorted(prediction.payload.utt_ids) == list(range(10, 18))
+        assert prediction.reached_utt_ids == tuple(range(10, 18))
+        assert prediction.steps is not None
+        assert {step["outcome"] for step in prediction.steps} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("options", "really", "n_asked"),
+    [({"overflow": "refuse"}, 4, 12), ({"window": 6}, 4, 24), ({}, 0, None)],
+)
+def test_what_the_server_refuses_for_good_is_an_overflow(
+    chat: type[Chat],
+    benchmark: Path,
+    tmp_path: Path,
+    text: dict[str, Any],
+    options: dict[str, Any],
+    really: int,
+    n_asked: int | None,
+) -> None:
+    chat.played = {"exact": False, "really": really}
+    result = run("chat", {**text, **options}, benchmark, tmp_path / "run")
+    assert result.outcomes == {Outcome.CONTEXT_OVERFLOW: 12}
+    assert n_asked in {None, len(chat.engines[0].asked)}
+    for prediction in predicted(tmp_path / "run"):
+        assert prediction.reached_utt_ids == ()
 
 
 @pytest.mark.parametrize(
