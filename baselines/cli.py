@@ -273,7 +273,6 @@ def _show_preview(
     machine: Machine,
 ) -> None:
     from baselines.preview import preview
-    from ffr_eval.report.safe_text import visible_lines
 
     plan = preview(
         model,
@@ -287,7 +286,7 @@ def _show_preview(
         note=_note,
     )
     click.echo("first prompt:")
-    click.echo(visible_lines(plan.first_prompt))
+    click.echo(plan.first_prompt)
     about = "" if plan.exact else "about "
     click.echo(f"\n{plan.n_samples} samples, {plan.n_requests} requests")
     click.echo(f"prompts: {about}{plan.prompt_tokens:,} tokens")

@@ -195,7 +195,7 @@ class Preview:
     """What a run would send.
 
     Attributes:
-        first_prompt: The first prompt, as text, images named in their places.
+        first_prompt: The first prompt as `ffr prompt` shows it, safe for a terminal.
         n_samples: Samples to ask about.
         n_requests: Requests that they make; more than samples if there are windows.
         prompt_tokens: Of all requests.

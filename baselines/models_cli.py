@@ -72,8 +72,8 @@ def _print_models(infos: list[ModelInfo]) -> None:
         own = {key: text for key, text in _texts(info.options).items() if common.get(key) != text}
         if own:
             options.add_row(info.name, _joined(own))
-    for answers, common in shared.items():
-        options.add_row(f"all with {answers}", _joined(common))
+    for kind, common in shared.items():
+        options.add_row(f"all with {kind}", _joined(common))
     console = Console(highlight=False, markup=False)
     console.print(models)
     console.print("\nOptions (-o KEY=VALUE) with their defaults:")

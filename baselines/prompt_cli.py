@@ -59,7 +59,7 @@ def prompt(
     (`ffr run --dry-run`).
     """
     from baselines.options import parse_pairs
-    from baselines.prompt_view import print_prompt
+    from baselines.prompt_view import prompt_lines
     from ffr_eval.benchmark import read_benchmark
     from ffr_eval.cli.output import progress, write_report
 
@@ -70,7 +70,8 @@ def prompt(
     if as_json:
         write_report(view.record(), Path("-"))
     else:
-        print_prompt(view)
+        for line in prompt_lines(view):
+            click.echo(line)
 
 
 def _options(name: str, pairs: Mapping[str, str]) -> GenerativeOptions:

@@ -82,8 +82,8 @@ class PromptView:
         return record
 
 
-def print_prompt(view: PromptView) -> None:
-    """Print what is sent, for people.
+def prompt_lines(view: PromptView) -> Iterator[str]:
+    """What is sent, for people, with the terminal's colours.
 
     All text of a message is indented, and nothing else is: a speaker cannot write what looks like a
     heading. Characters that control the terminal are shown as escapes, and so is the bracket that
@@ -91,22 +91,22 @@ def print_prompt(view: PromptView) -> None:
     """
     sample = view.sample
     place = f"{sample.sample_id} (split {sample.split}), dialogue {sample.dialogue.dialogue_id}"
-    click.echo(f"sample  {visible(place)}")
-    click.echo(f"prompt  {view.prompt_hash}")
+    yield f"sample  {visible(place)}"
+    yield f"prompt  {view.prompt_hash}"
     if view.schema is not None:
-        click.echo("answer  an object, whose schema is sent beside the messages (--json shows it)")
+        yield "answer  an object, whose schema is sent beside the messages (--json shows it)"
     for asked in view.requests:
         if len(view.requests) > 1:
             turns = asked.view.sample.dialogue.turns
             place = f"{asked.view.part + 1} of {len(view.requests)}"
             shown = f"utterances {turns[0].utt_id} to {turns[-1].utt_id}"
-            click.echo(f"\nwindow  {place}: {len(turns)} turns, {shown}")
-        click.echo(f"size    {_size(asked)}")
+            yield f"\nwindow  {place}: {len(turns)} turns, {shown}"
+        yield f"size    {_size(asked)}"
         for title, message in zip(_titles(asked.messages, view.shots), asked.messages, strict=True):
-            click.echo()
-            click.echo(click.style(f"{title}:", bold=True))
+            yield ""
+            yield click.style(f"{title}:", bold=True)
             numbered_anew = asked.view.img_ids if message is asked.messages[-1] else None
-            click.echo(_shown(message, view.root, numbered_anew))
+            yield _shown(message, view.root, numbered_anew)
 
 
 def _size(asked: Asked) -> str:

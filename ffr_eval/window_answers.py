@@ -123,7 +123,7 @@ def merge_answers(windows: Sequence[WindowRecord], parse: ParseMode) -> Answer:
     """What the answers of the windows say together.
 
     Ids come in the order of the windows, each once. Under ``union`` all are kept. Under ``vote``
-    an id is kept if at least half of the windows that showed it chose it, and under ``score``
+    an id is kept if more than half of the windows that showed it chose it, and under ``score``
     likewise, each window counting as much as the mean probability of its tokens. Windows without a
     usable answer have no vote.
 
@@ -242,7 +242,7 @@ def _kept(
     shown: Sequence[Sequence[int]],
     weights: Sequence[float] | None,
 ) -> tuple[int, ...]:
-    """The ids that have at least half of the weight of the windows that showed them; else all."""
+    """The ids that have most of the weight of the windows that showed them; else all."""
     every = tuple(dict.fromkeys(number for ids in chosen for number in ids))
     if weights is None:
         return every
@@ -253,6 +253,6 @@ def _kept(
 
     def is_kept(number: int) -> bool:
         for_it = math.fsum(weight for ids, _, weight in windows if number in ids)
-        return 2 * for_it >= math.fsum(weight for _, seen, weight in windows if number in seen)
+        return 2 * for_it > math.fsum(weight for _, seen, weight in windows if number in seen)
 
     return tuple(number for number in every if is_kept(number))

@@ -15,6 +15,7 @@ from baselines.generative.chat import ChatRequest
 from baselines.generative.options import GenerativeOptions, check_options
 from baselines.generative.prompts import PromptBuilder, reached_ids
 from baselines.generative.shots import choose_shots
+from baselines.generative.structured import ANSWER_SCHEMA
 from baselines.generative.windows import View, fitting, joined, merged_reach, sliding, whole
 from baselines.model import Capabilities, Model, Preview, hidden
 from baselines.session import Session
@@ -24,7 +25,7 @@ from ffr_eval.types import Outcome, Prediction
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from baselines.generative.chat import Completion, Message
+    from baselines.generative.chat import Completion
     from baselines.generative.engine import Engine
     from baselines.machine import Machine
     from ffr_eval.benchmark import Benchmark
@@ -169,8 +170,8 @@ class GenerativeModel(Model):
                 parts = self.requests_of(hidden(benchmark.sample(row)))
                 if parts is None:
                     n_unsent += 1
+                first = first or self._as_text(benchmark, row, parts or [])
                 for _, request in parts or ():
-                    first = first or as_text(request.messages)
                     count = self.engine.count_tokens(request)
                     n_requests, n_tokens = n_requests + 1, n_tokens + count.tokens
                     exact = exact and count.exact
@@ -188,6 +189,22 @@ class GenerativeModel(Model):
             currency=price.currency,
             notes=(*notes, *([f"prices: {price.source}"] if price.source else [])),
         )
+
+    def _as_text(
+        self, benchmark: Benchmark, row: int, parts: Sequence[tuple[View, ChatRequest]]
+    ) -> str:
+        from baselines.prompt_view import Asked, PromptView, prompt_lines
+
+        asked = tuple(Asked(view, request.messages) for view, request in parts[:1])
+        view = PromptView(
+            sample=benchmark.sample(row),
+            prompt_hash=self._prompts.hash,
+            shots=tuple(sample.sample_id for sample in self._examples()),
+            requests=asked,
+            schema=None if self._asked.answer == "markup" else ANSWER_SCHEMA,
+            root=benchmark.root,
+        )
+        return "\n".join(prompt_lines(view))
 
     # --- Requests
 
@@ -342,22 +359,6 @@ class _Pending:
             tuple(turn.utt_id for turn in dialogue.turns if turn.utt_id in utt_ids),
             tuple(image.img_id for image in dialogue.images if image.img_id in img_ids),
         )
-
-
-def as_text(messages: Sequence[Message]) -> str:
-    """Messages for people, each image named in its place."""
-    lines = []
-    for message in messages:
-        parts = [
-            part if isinstance(part, str) else f"<image {part.img_id}: {_name(part)}>"
-            for part in message.parts
-        ]
-        lines += [f"--- {message.role}", "".join(parts)]
-    return "\n".join(lines)
-
-
-def _name(image: Image) -> str:
-    return image.file.name if image.file is not None else "no file"
 
 
 def _sample(benchmark: Benchmark | None, sample_id: str) -> Sample:

@@ -287,7 +287,7 @@ def test_a_preview_asks_nothing(chat: type[Chat], benchmark: Path, text: dict[st
     assert plan.min_cost == pytest.approx(24 * 2e-6)
     assert plan.max_cost == pytest.approx(24 * 2e-6 + 150 * 10e-6)
     assert plan.notes == ("prices: a table of today",)
-    assert "--- user" in plan.first_prompt
+    assert plan.first_prompt.startswith("sample  d0#0 ")
     assert "the apple is here" in plan.first_prompt
 
 
