@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -29,6 +30,7 @@ _LONGEST_FOLDER: Final = 40  # sockets are made below it, and their paths may ha
 _CPUS_OF_A_CLIENT: Final = 0.1  # of a replica that waits for a server most of the time
 _SILENT: Final = logging.CRITICAL + 1
 _STDERR: Final = 2
+_CONNECT_S: Final = 10.0
 
 _ENVIRONMENT: Final = {  # read when ray is imported; what the user has set stays
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # its C++ part writes to standard error
@@ -110,6 +112,8 @@ def connected(address: str | None) -> Iterator[Cluster]:
     if address is not None and "://" in address:
         remedy = "run the command on a node of the cluster, with --address auto"
         raise InputError("clients of Ray are not supported", field="address", remedy=remedy)
+    if address not in {None, "auto"}:
+        _require_listening(str(address))
     folder = _temporary_folder() if local else None
     settings: dict[str, Any] = {"address": address}
     if folder is not None:
@@ -178,6 +182,19 @@ def _fitting(node: Node, cpus: float, gpus: float) -> int:
     """How many replicas fit on a machine."""
     by_cpu = int(node.cpus / cpus + 1e-9)
     return min(by_cpu, int(node.gpus / gpus + 1e-9)) if gpus else by_cpu
+
+
+def _require_listening(address: str) -> None:
+    """Ray itself would try for many minutes."""
+    host, _, port = address.rpartition(":")
+    remedy = "give HOST:PORT as `ray start --head` names it, or auto on a node of the cluster"
+    if not host or not port.isdecimal():
+        raise InputError(f"{address!r} is not HOST:PORT", field="address", remedy=remedy)
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        message = f"no Ray cluster at {address!r}: {error}"
+        raise InputError(message, field="address", remedy=remedy) from error
 
 
 def _start(settings: Mapping[str, Any], address: str | None) -> None:

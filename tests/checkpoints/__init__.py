@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-BUILDERS: Final = ("blip2", "llava_next", "open_clip", "qwen2_vl")
+BUILDERS: Final = (
+    "blip2",
+    "internvl",
+    "llava",
+    "llava_next",
+    "open_clip",
+    "qwen2_5_vl",
+    "qwen2_lm",
+    "qwen2_vl",
+)
 """Modules of this package; each has ``build(folder) -> folder``."""
 
 

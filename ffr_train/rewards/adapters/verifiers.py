@@ -24,7 +24,8 @@ def reward_method(profile: str = DEFAULT, **options: Any) -> Callable[..., Any]:
     kept = TrainerReward(profile, **options)
 
     async def ffr(self: Any, trace: Any) -> dict[str, float]:
-        columns = {name: getattr(self.data, name, None) for name in _COLUMNS}
+        # A field that the data does not have is no column; one that is null is.
+        columns = {n: getattr(self.data, n) for n in _COLUMNS if hasattr(self.data, n)}
         values = kept.one(trace.last_reply, columns)
         settings = zip(kept.terms, kept.weights, strict=True)
         return {f"ffr_{name}": w * values[name] for name, w in settings if name in values}
