@@ -1,0 +1,1 @@
+"""Generative baselines with transformers, in this process."""
