@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 
 from benchmarks import (
+    api,
     bootstrap,
     coherence,
     comparing,
     embedding,
+    hf,
     import_time,
     importing,
     inference,
@@ -27,6 +29,8 @@ BENCHMARKS = {
     "rewards": rewards.run,
     "embedding": embedding.run,
     "coherence": coherence.run,
+    "api": api.run,
+    "hf": hf.run,
 }
 
 
