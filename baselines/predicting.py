@@ -73,7 +73,7 @@ def predictions(
         try:
             yield _checked(prediction, sample)
         except Exception as error:  # noqa: BLE001 - a bad rollout is data, not a crash
-            yield _failed(sample, error)
+            yield replace(_failed(sample, error), cost=prediction.cost)
     if asked and not session.stop.is_set():
         first = next(iter(asked))
         raise FfrError(f"the model left {len(asked)} samples without an answer, first {first!r}")

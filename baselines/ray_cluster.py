@@ -164,10 +164,10 @@ def room_for(nodes: list[Node], model: type[Model], job: RayJob) -> Room:
     one_each = not gpus and (has_weights or asks_server)
     count = wanted or max(1, min(most, len(nodes)) if one_each else most)
     if count > most:
-        each = f"{gpus:g} GPUs" if gpus else f"{cpus:g} CPUs"
+        each = f"{gpus:g} GPU" if gpus else f"{cpus:g} CPU"
         there = f"{sum(node.gpus for node in nodes):g} GPUs, {sum(n.cpus for n in nodes):g} CPUs"
         what = "1 replica" if count == 1 else f"{count} replicas"
-        message = f"no room for {what} with {each} each: Ray has {there}"
+        message = f"no room for {what} of {each} each: Ray has {there}"
         remedy = f"at most {most}, or add machines" if most else "add machines"
         raise InputError(message, field="replicas", remedy=remedy)
     if has_weights and not gpus:  # share the CPUs out: torch takes as many threads
@@ -206,7 +206,7 @@ def _start(settings: Mapping[str, Any], address: str | None) -> None:
         text = " ".join(str(error).split())
         if address is None:
             raise FfrError(f"Ray cannot be started: {text}") from error
-        remedy = "`ray start --head` starts a cluster; all nodes need the same versions"
+        remedy = "all nodes need the same versions of Python and Ray, and the same RAY_AUTH_TOKEN"
         message = f"cannot connect to {address!r}: {text}"
         raise InputError(message, field="address", remedy=remedy) from error
 

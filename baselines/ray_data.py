@@ -64,6 +64,9 @@ def predict_with_ray(
     session.status("starting Ray")
     with connected(job.address) as cluster:
         room = room_for(cluster.nodes(), model, job)
+        largest = getattr(model, "chunk", DEFAULT_CHUNK)
+        starts = chunk_starts(len(rows), room.replicas, largest)
+        room = replace(room, replicas=min(room.replicas, len(starts) - 1))
         session.status(_counted(room.replicas, "replica"))
         shared = replace(
             job,
@@ -72,7 +75,7 @@ def predict_with_ray(
         )
         plan = Plan(
             np.array(rows, dtype=np.int64),
-            chunk_starts(len(rows), room.replicas, getattr(model, "chunk", DEFAULT_CHUNK)),
+            starts,
             lines_together=model.capabilities.answers != "text",
             folder=str(Path.cwd()),
         )
@@ -134,8 +137,11 @@ class _Driver:
         """Draw from Ray Data until all is answered, or all replicas have stopped."""
         import ray
         from ray.data.exceptions import SystemException
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        control = ray.remote(num_cpus=0)(Control)
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        remote: Any = ray.remote  # typed too narrowly
+        control = remote(num_cpus=0, scheduling_strategy=here)(Control)
         self._control = control.remote(patience=2 * self._room.replicas + 2)
         decoder = msgspec.msgpack.Decoder(Report)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -108,6 +108,8 @@ def run(
             the same call goes on with it.
     """
     notes = _Notes(note)
+    if Outcome.PARSE_ERROR in retry_outcomes:  # the response cache knows just that answer
+        machine = replace(machine or Machine(), refresh=True)
     model = create(model_name, options, machine)
     with closing(model):
         return _run(
@@ -307,7 +309,7 @@ def _predict(
 ) -> None:
     """Answer the samples that are left, each written as soon as it is there."""
     with sample_progress(wish.progress, model.name, n_samples, n_samples - len(todo)) as bar:
-        session = Session(notes.add, bar.status, wish.progress, folder.spent)
+        session = Session(notes.add, bar.status, wish.progress, folder.spent, folder.pay)
         if wish.scale_out is None:
             answers = predictions(
                 model,

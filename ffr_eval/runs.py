@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 RECORD: Final = "run.json"
 PREDICTIONS: Final = "predictions.jsonl"
+COSTS: Final = "costs.jsonl"
 LOCK: Final = ".lock"
 
 _SYNC_SECONDS: Final = 2.0
@@ -121,7 +122,8 @@ class RunFolder:
         path: The folder.
         record: What ``run.json`` says now.
         notes: Sentences about what had to be repaired.
-        spent: What all answers have cost, those that were asked for again included.
+        spent: What the run has cost: the larger one of the predictions' sum, those that were asked
+            for again included, and of what was paid answer by answer (``costs.jsonl``).
     """
 
     def __init__(self, path: Path, record: RunRecord, notes: list[str]) -> None:
@@ -135,6 +137,8 @@ class RunFolder:
             _repair_last_line(predictions, notes)
             for located in read_predictions(predictions):
                 self._note(located.record)
+        self.spent = max(self.spent, _paid(path / COSTS))
+        self._costs: IO[bytes] | None = None
         self._stream: IO[bytes] = predictions.open("ab", buffering=0)
         self._synced = time.monotonic()
         write_json(path / RECORD, record)
@@ -162,7 +166,22 @@ class RunFolder:
                 self._sync()
         except OSError as error:
             raise _cannot_write(self.path, error, len(self._outcomes)) from error
-        self._note(prediction)
+        self._note(prediction, count=False)
+
+    def pay(self, cost: float) -> None:
+        """Take down what an answer cost, before it is known whether a prediction comes of it.
+
+        Raises:
+            FfrError: If it cannot be written.
+        """
+        if not cost:
+            return
+        try:
+            if self._costs is None:
+                self._costs = (self.path / COSTS).open("ab", buffering=0)
+            self._costs.write(f"{cost!r}\n".encode())
+        except OSError as error:
+            raise _cannot_write(self.path, error, len(self._outcomes)) from error
 
     def update(self, **changes: Any) -> None:
         """Change fields of ``run.json``, for example ``selection``.
@@ -187,11 +206,14 @@ class RunFolder:
             raise _cannot_write(self.path, error, len(self._outcomes)) from error
         finally:
             self._stream.close()
+            if self._costs is not None:
+                self._costs.close()
         self.update(status=status, sessions=(*earlier, ended))
 
-    def _note(self, prediction: Prediction) -> None:
+    def _note(self, prediction: Prediction, *, count: bool = True) -> None:
         self._outcomes[prediction.sample_id] = prediction.outcome
-        self.spent += prediction.cost or 0.0
+        if count:
+            self.spent += prediction.cost or 0.0
 
     def _write(self, line: bytes) -> None:
         size = os.fstat(self._stream.fileno()).st_size
@@ -326,6 +348,17 @@ def _identity(record: RunRecord) -> dict[str, Any]:
 
 def _shown(value: Any) -> str:
     return msgspec.json.encode(value).decode()
+
+
+def _paid(path: Path) -> float:
+    """The sum of a file of costs; a last line that was cut off is left out."""
+    if not path.exists():
+        return 0.0
+    total = 0.0
+    for line in path.read_bytes().splitlines():
+        with suppress(ValueError):
+            total += float(line)
+    return total
 
 
 def _refuse_foreign(path: Path) -> None:

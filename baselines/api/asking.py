@@ -185,10 +185,10 @@ class Asker:
         except _NoImage as error:
             failed = Completion(None, Outcome.REQUEST_ERROR, str(error), meta={"attempts": 0})
             return Prepared(done=failed)
-        key = None
-        if self._cache is not None:
-            key = request_key(self._terms.provider, body)
-            known = None if self._terms.refresh else self._cache.get(key)
+        key, cache = None, self._cache  # which the event loop may take away meanwhile
+        if cache is not None:
+            key = request_key(self._terms.provider, {**body, **self._builder.drawn_by})
+            known = None if self._terms.refresh else cache.get(key)
             if known is not None:
                 return Prepared(done=_from_cache(known))
         tokens = self._terms.count(request) + self._terms.max_tokens
@@ -309,7 +309,8 @@ class Asker:
 
     async def _keep(self, key: str | None, completion: Completion) -> None:
         """Put an answer into the cache; if that fails, the answer is there all the same."""
-        if key is None or self._cache is None:
+        cache = self._cache
+        if key is None or cache is None:
             return
         kept = CachedResponse(
             text=completion.text,
@@ -324,7 +325,7 @@ class Asker:
         )
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._keeping, self._cache.put, key, kept)
+            await loop.run_in_executor(self._keeping, cache.put, key, kept)
         except FfrError as error:
             self._cache = None
             self.counts.problems.append(f"answers are no longer kept in the cache: {error}")

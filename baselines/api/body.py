@@ -47,6 +47,8 @@ class BodyBuilder:
 
     Attributes:
         left_out: Fields that the server's model does not take, though they were to be sent.
+        drawn_by: What tells answers apart that are drawn anew, where the server is not told: the
+            seed, for the cache.
 
     Raises:
         InputError: If an option asks for what the server's model does not have.
@@ -64,8 +66,11 @@ class BodyBuilder:
             self.left_out.append("temperature")
         if options.top_p != 1.0:
             fields["top_p"] = options.top_p
+        self.drawn_by: dict[str, Any] = {}
         if preset.has("seed", options.model):
             fields["seed"] = options.seed
+        elif options.temperature > 0 or "temperature" not in fields:
+            self.drawn_by["seed"] = options.seed
         if options.logprobs:
             fields |= {"logprobs": True, "top_logprobs": options.top_logprobs}
         if options.reasoning_effort is not None:

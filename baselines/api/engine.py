@@ -6,6 +6,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from baselines.api.presets import load_preset, preset_names
 from baselines.api.prices import load_prices
 from baselines.api.stops import Server
 from baselines.api.tokens import request_tokens
+from baselines.encoders.revision import content_hash
 from baselines.generative.engine import Engine, Price, TokenCount
 from ffr_eval.errors import InputError
 from ffr_eval.plugins import close_match
@@ -56,6 +58,8 @@ class ApiEngine(Engine):
         self._base_url = _base_url(options.base_url or preset.base_url)
         self._builder = BodyBuilder(options, preset)
         self._bundled = options.preset if options.preset in preset_names() else None
+        if options.preset is not None and self._bundled is None:
+            self.revision = f"preset sha256:{content_hash(Path(options.preset))}"
         own = self._bundled is not None and self._base_url == (preset.base_url or "").rstrip("/")
         self._provider = self._bundled if own else self._base_url.partition("://")[2]
         self._table = load_prices(machine.prices)

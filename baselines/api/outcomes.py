@@ -188,7 +188,7 @@ def failure_of(status: int, content: Any, body: bytes = b"", *, within: bool = F
         never = _TOO_LARGE_FOR_LIMIT.search(message)
         return Failure("record" if never else "throttle", text)
     if status in _RETRIED or (status >= 500 and status not in {501, 505}):
-        if code.casefold() in _OVERFLOW_CODES:
+        if any(part in _OVERFLOW_CODES for part in code.casefold().split()):
             return Failure("record", text, Outcome.CONTEXT_OVERFLOW)
         return Failure("retry", text)
     return Failure("record", text)
@@ -332,6 +332,10 @@ def _usage(usage: Any) -> dict[str, int]:
     ):
         details = usage.get(group)
         found[name] = details.get(key) if isinstance(details, dict) else None
+    totals = [usage.get(name) for name in ("total_tokens", "prompt_tokens", "completion_tokens")]
+    numbers = [number for number in totals if isinstance(number, int)]
+    if len(numbers) == len(totals) and numbers[0] > numbers[1] + numbers[2]:
+        found["total_tokens"] = numbers[0]  # some servers count reasoning here alone
     if found["cached_tokens"] is None:
         found["cached_tokens"] = usage.get("prompt_cache_hit_tokens")
     return {

@@ -95,11 +95,13 @@ def cost_of(price: Price, usage: Mapping[str, int] | None) -> float | None:
     """What an answer cost; ``None`` if the server did not count its tokens.
 
     Tokens that the server had in its own cache cost less where the table says so. They are counted
-    among those of the prompt, and tokens of reasoning among those of the answer.
+    among those of the prompt, and tokens of reasoning among those of the answer: what the server
+    counts in total beyond both is taken to be reasoning.
     """
     if not usage or "prompt_tokens" not in usage:
         return None
     prompt, answer = usage["prompt_tokens"], usage.get("completion_tokens", 0)
+    answer = max(answer, usage.get("total_tokens", 0) - prompt)
     cached = 0 if price.cached_input is None else min(usage.get(_CACHED, 0), prompt)
     cost = (prompt - cached) * price.input + cached * (price.cached_input or 0.0)
     return round((cost + answer * price.output) / 1e6, 10)

@@ -216,7 +216,7 @@ class Drive:
             if ended.error is not None:
                 self._fail(ended)
             elif ended.completion is not None and ended.request is not None:
-                self._take(ended.completion)
+                self._take(ended.request, ended.completion)
                 yield ended.request, ended.completion
         self._tell_problems()
         if self._error is not None:
@@ -227,7 +227,12 @@ class Drive:
         if self._session.stop.is_set() and not self._done:
             self._finish()
         while not self._done and self._n_out < self._limits.outstanding and not self._is_spent():
-            request = next(requests, None)
+            try:
+                request = next(requests, None)
+            except Exception as error:  # noqa: BLE001 - raised once what is under way is done
+                self._error = self._error or error
+                self._finish()
+                return
             if request is None:
                 self._done = True
                 return
@@ -271,10 +276,15 @@ class Drive:
         elif not self._done or self._work.asker is None or not self._work.asker.draining:
             self._finish()
 
-    def _take(self, completion: Completion) -> None:
-        if completion.cost is not None and not completion.meta.get("cached"):
+    def _take(self, request: ChatRequest, completion: Completion) -> None:
+        cost = completion.cost
+        if cost is None and completion.text is not None and self._limits.max_cost is not None:
+            cost = self._limits.estimate(request)
+            text = "the server does not say what it used: --max-cost counts estimates, the highest"
+            self._account.note("usage", text)
+        if cost is not None and not completion.meta.get("cached"):
             account = self._account
-            account.spent += completion.cost
+            account.spent += cost
             account.n_paid += 1
             self._expected = account.spent / account.n_paid
         answered = completion.model

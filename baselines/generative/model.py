@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections import deque
+from collections import Counter, deque
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 ESTIMATE_MARGIN: Final = 1.15
 """Estimated lengths of prompts are taken to be so much longer where they must fit."""
 
+MAX_ROUNDS: Final = 6
+"""So often a sample is divided anew."""
+
 SHRINK: Final = 0.75
 """After a server has refused a prompt as too long, the next ones are at most so much of it."""
 
@@ -68,6 +72,7 @@ class GenerativeModel(Model):
         self._benchmark: Benchmark | None = None
         self._shot_ids: tuple[str, ...] = ()
         self._shots: tuple[Sample, ...] | None = None
+        self._most_images = 0
 
     @abstractmethod
     def make_engine(self, machine: Machine) -> Engine:
@@ -122,6 +127,9 @@ class GenerativeModel(Model):
         """Take up the examples that were chosen."""
         self._shot_ids = tuple(learned["shots"])
         self._shots = None
+        if self._benchmark is not None and self._asked.images != "text_only":
+            in_shots = sum(len(shot.dialogue.images) for shot in self._examples())
+            self.engine.expect(self._most_images + in_shots)
 
     def _examples(self) -> tuple[Sample, ...]:
         if self._shots is None:
@@ -157,7 +165,8 @@ class GenerativeModel(Model):
             message = f"{len(without)} images have no file, first image {without[0].img_id}"
             remedy = "add the files, or leave pictures out: -o images=text_only -o captions=true"
             raise InputError(message, file=benchmark.root, field="images.path", remedy=remedy)
-        self.engine.expect(most * (1 + self._asked.shots))
+        self._most_images = most
+        self.engine.expect(most)  # and more for examples, once they are known
 
     def preview(self, benchmark: Benchmark, rows: IntArray, session: Session) -> Preview:
         """What would be sent, by the engine's own count of tokens or its estimate."""
@@ -246,8 +255,10 @@ class GenerativeModel(Model):
         return limit is None or tokens + self._asked.max_tokens <= limit
 
     def _request(self, view: View) -> ChatRequest:
-        messages = self._prompts.messages(view.sample, self._examples())
         sample = view.sample
+        own = sample.dialogue.dialogue_id  # an example on the same dialogue would give answers away
+        shots = [shot for shot in self._examples() if shot.dialogue.dialogue_id != own]
+        messages = self._prompts.messages(sample, shots)
         return ChatRequest(sample.sample_id, view.part, messages, sample.dialogue.dialogue_id)
 
     # --- Predictions
@@ -263,30 +274,36 @@ class GenerativeModel(Model):
         asked again in smaller windows.
         """
         pending: dict[str, _Pending] = {}
-        again: deque[tuple[Sample, float]] = deque()
+        again: deque[_Pending] = deque()
         unsent: deque[Prediction] = deque()
 
-        def planned() -> Iterator[tuple[Sample, float | None]]:
+        def planned() -> Iterator[_Pending]:
             for sample in samples:
                 while again:
                     yield again.popleft()
-                yield sample, None
+                yield _Pending(sample)
             while again:
                 yield again.popleft()
 
         def requests() -> Iterator[ChatRequest]:
-            for sample, most in planned():
-                parts = self.requests_of(sample, most)
+            for waiting in planned():
+                parts = self.requests_of(waiting.sample, waiting.most)
                 if parts is None:
-                    unsent.append(_overflow(sample, self._asked.overflow))
+                    unsent.append(waiting.overflow(self._asked.overflow))
                     continue
-                pending[sample.sample_id] = _Pending(sample, [view for view, _ in parts])
+                waiting.views = [view for view, _ in parts]
+                pending[waiting.sample.sample_id] = waiting
                 yield from (request for _, request in parts)
+
+        n_answers = n_cached = 0
 
         while True:
             for request, completion in self.engine.complete(requests(), session):
                 while unsent:
                     yield unsent.popleft()
+                n_answers += 1
+                n_cached += completion.meta.get("cached") is True
+                session.paid(completion.cost or 0.0)
                 waiting = pending[request.sample_id]
                 waiting.take(request, completion)
                 if not waiting.complete:
@@ -296,18 +313,23 @@ class GenerativeModel(Model):
                 if most is None:
                     yield waiting.prediction(self._asked.merge)
                 else:
-                    again.append((waiting.sample, most))
+                    again.append(waiting.in_smaller(most))
             yield from unsent
             unsent.clear()
             if not again or session.stop.is_set():
-                return
+                break
+        if n_cached:
+            text = f"{n_cached} of {n_answers} answers are from the response cache"
+            session.note(f"{text} (--refresh asks again)")
 
     def _smaller(self, pending: _Pending) -> float | None:
         """Tokens that a prompt of the sample may have after some were refused as too long.
 
-        ``None`` if none was, or if windows are not ours to choose.
+        ``None`` if none was, or if windows are not ours to choose, or after too many rounds.
         """
         if self._asked.window is not None or self._asked.overflow == "refuse":
+            return None
+        if pending.n_rounds >= MAX_ROUNDS:
             return None
         counts = [self.engine.count_tokens(self._request(view)) for view in pending.refused]
         inexact = [count.tokens for count in counts if not count.exact]
@@ -317,17 +339,45 @@ class GenerativeModel(Model):
 class _Pending:
     """A sample of which not all requests are completed."""
 
-    def __init__(self, sample: Sample, views: list[View]) -> None:
+    def __init__(
+        self, sample: Sample, most: float | None = None, earlier: tuple[Completion, ...] = ()
+    ) -> None:
         self.sample = sample
-        self.views = views
+        self.most = most
+        self.n_rounds = 0
+        self.views: list[View] = []
+        self._earlier = earlier
         self._completions: dict[int, Completion] = {}
         self._reached: dict[int, Reach | None] = {}
+
+    def in_smaller(self, most: float) -> _Pending:
+        """The same sample, to be asked again in windows of so many tokens."""
+        again = _Pending(self.sample, most, (*self._earlier, *self._completions.values()))
+        again.n_rounds = self.n_rounds + 1
+        return again
 
     def take(self, request: ChatRequest, completion: Completion) -> None:
         """Take up what came of a view."""
         self._completions[request.part] = completion
         refused = completion.outcome is Outcome.CONTEXT_OVERFLOW
-        self._reached[request.part] = ((), ()) if refused else reached_ids(request.messages)
+        reached = ((), ()) if refused else reached_ids(request.messages)
+        self._reached[request.part] = reached and self._of_view(request.part, reached, refused)
+
+    def _of_view(self, part: int, reached: Reach, refused: bool) -> Reach:
+        """Of marked ids those that the view shows; all of a modality that is never marked.
+
+        A template of the user's may mark ids as an example, and write turns in a way of its own.
+        """
+        dialogue = self.views[part].sample.dialogue
+        shown = (
+            [turn.utt_id for turn in dialogue.turns],
+            [image.img_id for image in dialogue.images],
+        )
+        utts, imgs = (
+            () if refused else tuple(n for n in there if not marked or n in marked)
+            for there, marked in zip(shown, map(set, reached), strict=True)
+        )
+        return utts, imgs
 
     @property
     def complete(self) -> bool:
@@ -349,7 +399,40 @@ class _Pending:
         reached = merged_reach(self.views, [self._reached[view.part] for view in self.views])
         if reached is not None:
             reached = self._in_order(reached)
-        return joined(self.sample, self.views, completions, merge, reached)
+        return self._with_earlier(joined(self.sample, self.views, completions, merge, reached))
+
+    def overflow(self, overflow: str) -> Prediction:
+        """The prediction if nothing, or nothing smaller, can be sent."""
+        if self._earlier:
+            n = len(self._earlier)
+            error = f"too long for the server however it was divided; {n} requests were sent"
+        else:
+            what = "the prompt" if overflow == "refuse" else "a single turn"
+            error = f"{what} does not fit into the model's context; nothing was sent"
+        prediction = Prediction(
+            self.sample.sample_id,
+            Outcome.CONTEXT_OVERFLOW,
+            reached_utt_ids=(),
+            reached_img_ids=(),
+            meta={"error": error},
+        )
+        return self._with_earlier(prediction)
+
+    def _with_earlier(self, prediction: Prediction) -> Prediction:
+        """With what was spent on larger windows, some of which were refused."""
+        if not self._earlier:
+            return prediction
+        usage = Counter(prediction.usage or {})
+        for completion in self._earlier:
+            usage.update(completion.usage or {})
+        costs = [prediction.cost, *(completion.cost for completion in self._earlier)]
+        known = [cost for cost in costs if cost is not None]
+        return replace(
+            prediction,
+            usage=dict(usage) or None,
+            cost=math.fsum(known) if known else None,
+            meta={**(prediction.meta or {}), "asked_before_in_larger": len(self._earlier)},
+        )
 
     def _in_order(self, reached: Reach) -> Reach:
         """What reached the model, in the order of the dialogue."""
@@ -378,14 +461,3 @@ def stride_of(options: GenerativeOptions) -> int:
     """Turns from the start of a window to that of the next."""
     assert options.window is not None  # noqa: S101 - asked only where there are windows
     return options.stride or max(1, options.window * 3 // 4)
-
-
-def _overflow(sample: Sample, overflow: str) -> Prediction:
-    what = "the prompt" if overflow == "refuse" else "a single turn"
-    return Prediction(
-        sample.sample_id,
-        Outcome.CONTEXT_OVERFLOW,
-        reached_utt_ids=(),
-        reached_img_ids=(),
-        meta={"error": f"{what} does not fit into the model's context; nothing was sent"},
-    )

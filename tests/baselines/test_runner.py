@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from filelock import FileLock
 
-from baselines import cli
+from baselines import cli, models_cli
 from baselines.model import Capabilities, Model, Scores, ScoringModel, answer, hidden
 from baselines.runner import run
 from ffr_eval.benchmark import read_benchmark
@@ -483,11 +483,11 @@ def test_run_command(benchmark: Path, tmp_path: Path, register: Callable[..., No
 
 
 def test_models_command() -> None:
-    listed = json.loads(CliRunner().invoke(cli.models, ["--json"]).stdout)
+    listed = json.loads(CliRunner().invoke(models_cli.models, ["--json"]).stdout)
     bm25 = next(record for record in listed if record["name"] == "bm25")
     assert set(bm25) == {"name", "capabilities", "extra", "installed"}
     assert bm25["capabilities"]["answers"] == "scores"
-    assert "bm25" in CliRunner().invoke(cli.models).stdout
+    assert "bm25" in CliRunner().invoke(models_cli.models).stdout
 
 
 def test_a_model_that_fails_while_it_is_tuned_is_a_failed_run(

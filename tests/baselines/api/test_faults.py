@@ -19,7 +19,7 @@ from ffr_eval.errors import FfrError, InputError
 from ffr_eval.prediction_file import encode_prediction
 from ffr_eval.types import Outcome, Prediction
 from tests.servers import FaultServer, Rule
-from tests.servers.replies import FAULTS
+from tests.servers.replies import ERRORS, FAULTS
 from tests.servers.samples import write_marked_benchmark
 
 if TYPE_CHECKING:
@@ -136,10 +136,20 @@ CASES: Final = (
     Case("no_model", "404, no such model", None, False, "has no model 'test-model'"),
     Case("quota", "429, insufficient_quota", None, False, "quota or credit", error=FfrError),
     # --- Of the model: what it wrote counts
-    Case("empty", "empty text", Outcome.PARSE_ERROR, False, ""),
-    Case("null", "no text, finish_reason stop", Outcome.PARSE_ERROR, False, ""),
-    Case("wrong_model", "another model's name", Outcome.OK, False, "", given=True),
-    Case("no_usage", "no count of tokens", Outcome.OK, False, "", given=True),
+    Case("empty", "empty text", Outcome.PARSE_ERROR, False, "", "an empty raw `response`"),
+    Case(
+        "null", "no text, finish_reason stop", Outcome.PARSE_ERROR, False, "", "an empty `response`"
+    ),
+    Case(
+        "wrong_model",
+        "the name of another model",
+        Outcome.OK,
+        False,
+        "",
+        "a note; predictions name the model that answered",
+        given=True,
+    ),
+    Case("no_usage", "no count of tokens", Outcome.OK, False, "", "`cost` is unknown", given=True),
     Case(
         "bad_json_answer",
         "tool call cut within its JSON",
@@ -395,8 +405,8 @@ def test_a_server_that_takes_few_at_once_is_asked_more_slowly(
 
 
 def test_no_more_requests_at_once_than_asked_for(tmp_path: Path, server: FaultServer) -> None:
-    benchmark = read_benchmark(write_marked_benchmark(tmp_path / "many", 30))
-    server.plan(latency=0.03)
+    benchmark = read_benchmark(write_marked_benchmark(tmp_path / "many", 20))
+    server.plan(latency=0.3)
     ask = Asking(server, benchmark, tmp_path / "cache.sqlite")
     ask(concurrency=5)
     assert server.server.max_in_flight == 5
@@ -483,21 +493,21 @@ def table() -> str:
     for case in CASES:
         outcome = STOPS if case.outcome is None else f"`{case.outcome}`"
         tried = "yes" if case.retried else "no"
-        lines.append(
-            f"| {case.injected} | {outcome} | {tried} | {_seen(case)} | {_original(case)} |"
-        )
+        cells = (case.injected, outcome, tried, _seen(case), _original(case))
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def _seen(case: Case) -> str:
     if case.outcome is None:
-        return f"error, exit code {case.error.exit_code}: “… {case.sees} …”"
+        return f"exit code {case.error('').exit_code}: “… {case.sees} …”, and what to do"
     if case.sees:
-        tried = ", after the last try" if case.retried else ""
-        return f"`meta.error`{tried}: “{case.sees} …”"
-    return case.shown or "the raw response"
+        return f"`meta.error`: “{case.sees}…”" + (
+            " and the number of tries" if case.retried else ""
+        )
+    return case.shown or "the raw `response`"
 
 
 def _original(case: Case) -> str:
-    failed = case.outcome in {None, FAILED}
-    return "an empty answer: “nothing found”" if failed else ""
+    request_failed = case.retried or case.fault in ERRORS
+    return "an empty answer: “the model found nothing”" if request_failed else "–"

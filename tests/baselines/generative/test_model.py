@@ -13,7 +13,7 @@ from baselines.generative.engine import Engine, Price, TokenCount
 from baselines.generative.model import GenerativeModel
 from baselines.preview import preview
 from baselines.runner import run
-from baselines.session import Session
+from baselines.session import Session, Stopped
 from ffr_eval.benchmark import read_benchmark
 from ffr_eval.errors import InputError
 from ffr_eval.markup import answer_text
@@ -39,6 +39,7 @@ class Played(Engine):
         self.closed = 0
         self.failing: dict[int, Completion] = {}
         self.exact = True
+        self.paid = False
         self.really: int | None = None  # turns that the server takes, whatever we think
 
     def expect(self, max_images: int) -> None:
@@ -61,7 +62,8 @@ class Played(Engine):
 
     def answer(self, request: ChatRequest) -> Completion:
         if self.really is not None and len(shown(request)) > self.really:
-            return Completion(None, Outcome.CONTEXT_OVERFLOW, error="HTTP 400: too long")
+            cost = 0.25 if self.paid else None
+            return Completion(None, Outcome.CONTEXT_OVERFLOW, error="HTTP 400: too long", cost=cost)
         if request.part in self.failing:
             return self.failing[request.part]
         return Completion(
@@ -250,7 +252,8 @@ def test_examples_come_from_the_split_that_is_tuned_on(
     dev = {sample.sample_id for sample in read_benchmark(benchmark).samples("dev")}
     assert len(set(names)) == 2
     assert set(names) <= dev
-    request = chat.engines[1].asked[0]
+    there = {name.partition("#")[0] for name in names}
+    request = next(one for one in chat.engines[1].asked if one.dialogue_id not in there)
     assert [message.role for message in request.messages][-5:] == [
         *("user", "assistant", "user", "assistant", "user")
     ]
@@ -332,3 +335,63 @@ def test_memory_does_not_grow_with_what_is_waiting(
     assert answers is not None
     next(iter(answers))
     assert drawn == 3
+
+
+def test_what_larger_windows_cost_is_counted_too(
+    chat: type[Chat], benchmark: Path, tmp_path: Path, text: dict[str, Any]
+) -> None:
+    chat.played = {"exact": False, "really": 4, "paid": True}
+    out = tmp_path / "run"
+    run("chat", text, benchmark, out, limit=1)
+    (prediction,) = predicted(out)
+    n_asked = len(chat.engines[0].asked)
+    assert prediction.cost == 0.25 * n_asked
+    assert prediction.steps is not None
+    assert prediction.meta is not None
+    assert len(prediction.steps) + prediction.meta["asked_before_in_larger"] == n_asked
+
+
+def test_the_next_session_knows_what_unfinished_samples_have_cost(
+    chat: type[Chat], benchmark: Path, tmp_path: Path, text: dict[str, Any]
+) -> None:
+    """Windows that were paid, but of whose sample there is no prediction yet."""
+    out, spent = tmp_path / "run", []
+
+    class Broke(Played):
+        def complete(
+            self, requests: Iterator[ChatRequest], session: Session
+        ) -> Iterator[tuple[ChatRequest, Completion]]:
+            spent.append(session.spent)
+            for number, request in enumerate(requests):
+                if number == 3:
+                    raise Stopped("the money is spent")
+                yield request, self.answer(request)
+
+    chat.make_engine = lambda _, __: Broke()  # type: ignore[method-assign]
+    for _ in range(3):
+        with pytest.raises(Stopped):
+            run("chat", {**text, "window": 4, "stride": 4}, benchmark, out)
+    assert spent == [0.0, 0.75, 1.5]
+    assert len(predicted(out)) == 3  # one a session: two windows of each
+
+
+def test_reach_of_templates_that_mark_ids_in_other_ways(
+    chat: type[Chat], benchmark: Path, tmp_path: Path, text: dict[str, Any]
+) -> None:
+    template = tmp_path / "own.jinja"
+    template.write_text(
+        "{{ query_mark(query) }} as in {{ img(7) }}{% for turn in turns %}\n"
+        "[{{ turn.utt_id }}] {{ turn.text }}{% for image in turn.images %} {{ img(image.img_id) }}"
+        "{% endfor %}{% endfor %}"
+    )
+    run("chat", {**text, "template": str(template)}, benchmark, tmp_path / "run", limit=1)
+    (prediction,) = predicted(tmp_path / "run")
+    assert prediction.reached_utt_ids == tuple(range(10, 18))  # not known to be unmarked: all
+    assert prediction.reached_img_ids == (0, 1)  # 7 is an example, which the dialogue does not have
+
+
+def test_examples_are_never_of_the_dialogue_that_is_asked_about(
+    chat: type[Chat], benchmark: Path, tmp_path: Path, text: dict[str, Any]
+) -> None:
+    run("chat", {**text, "shots": 4}, benchmark, tmp_path / "run", tune_on="dev")
+    assert {len(request.messages) for request in chat.engines[0].asked} == {7}  # 4 less its own
