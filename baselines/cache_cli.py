@@ -76,7 +76,7 @@ def stats(as_json: bool, path: Path | None) -> None:
 Examples:
   ffr cache prune --older-than 30d
   ffr cache prune --model gpt-4o --dry-run
-  ffr cache prune --provider https://api.openai.com/v1 --older-than 2w
+  ffr cache prune --provider openai --older-than 2w
   ffr cache prune --all
 """,
 )

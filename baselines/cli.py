@@ -292,7 +292,8 @@ def _show_preview(
     click.echo(f"prompts: {about}{plan.prompt_tokens:,} tokens")
     click.echo(f"answers: at most {plan.max_completion_tokens:,} tokens")
     if plan.min_cost is None or plan.max_cost is None:
-        click.echo("cost: no price is known")
+        if not plan.exact:  # what counts exactly runs here
+            click.echo("cost: no price is known")
     else:
         low, high = (f"{cost:.2f}" for cost in (plan.min_cost, plan.max_cost))
         click.echo(f"cost: {about}{low} to {high} {plan.currency}")
@@ -334,7 +335,8 @@ def _summarise(result: RunResult) -> None:
     some = ", ".join(result.failed[:_SHOWN_FAILURES])
     more = ", …" if len(result.failed) > _SHOWN_FAILURES else ""
     click.echo(f"the model failed for {len(result.failed)} samples: {some}{more}", err=True)
-    click.echo('  → "meta" in predictions.jsonl says why', err=True)
+    hint = "ask again: the same command with --retry-outcomes request_error"
+    click.echo(f'  → "meta" in predictions.jsonl says why; {hint}', err=True)
 
 
 def _print_oracle_gap(result: RunResult) -> None:

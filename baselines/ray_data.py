@@ -37,7 +37,9 @@ __all__ = ["RayJob", "predict_with_ray"]
 DEFAULT_CHUNK: Final = 64
 """Samples that a replica gets at once, at most, if the model names no number (``chunk``)."""
 
-_CHUNKS_EACH: Final = 4  # at least so many chunks for each replica, so that all end together
+CHUNKS_EACH: Final = 8
+"""Chunks for each replica, at least (if there are so many samples), so that all end together."""
+
 _IN_FLIGHT: Final = 2  # chunks that a replica has: one in work and one waiting
 _POLL_S: Final = 0.2
 _NAMED: Final = 5
@@ -88,7 +90,7 @@ def chunk_starts(n_samples: int, replicas: int, largest: int) -> np.ndarray[Any,
     Chunks have the largest length, unless there would be too few of them for all replicas to have
     work to the end.
     """
-    length = max(1, min(largest, -(-n_samples // (replicas * _CHUNKS_EACH))))
+    length = max(1, min(largest, -(-n_samples // (replicas * CHUNKS_EACH))))
     return np.append(np.arange(0, n_samples, length, dtype=np.int64), n_samples)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from ffr_eval.ragged import IntArray
     from ffr_eval.runs import RunFolder
     from ffr_eval.types import Prediction
+
+_LONGEST_REASON: Final = 160
 
 DEFAULT_SPLIT: Final = "test"
 """The split that is predicted if there is one to tune on and none is named."""
@@ -320,21 +323,31 @@ def _predict(
             )
         else:
             answers = _over_ray(model, folder, todo, machine, wish, session)
-        n_left = len(todo)
+        n_left, errors = len(todo), Counter[str]()
         with stop_on_interrupt(session.stop), closing(answers):
             try:
                 for prediction in answers:
                     folder.append(prediction)
                     bar.advance()
                     n_left -= 1
+                    if prediction.outcome is Outcome.REQUEST_ERROR:
+                        errors[_reason(prediction)] += 1
             except (KeyboardInterrupt, FfrError):
                 raise
             except Exception as error:
                 text = f"the model failed: {type(error).__name__}: {error}"
                 hint = "what was answered is kept; the same command goes on with the rest"
                 raise FfrError(f"{text}\n  → {hint}") from error
+    for text, count in errors.most_common(1):
+        notes.add(f"{errors.total()} request errors, most often ({count}): {text}")
     if session.stop.is_set() and n_left:
         raise KeyboardInterrupt
+
+
+def _reason(prediction: Prediction) -> str:
+    """Why a request failed, in few words, so that equal reasons can be counted."""
+    text = str((prediction.meta or {}).get("error", "no reason is known"))
+    return textwrap.shorten(text.partition("\n")[0], _LONGEST_REASON, placeholder=" …")
 
 
 def _over_ray(

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from itertools import combinations
+from itertools import combinations, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ffr_eval.comparison_notes import undefined_notes, unusual_notes
+from ffr_eval.comparison_notes import incomplete_notes, undefined_notes, unusual_notes
 from ffr_eval.disagreement import Disagreements, disagreements
 from ffr_eval.errors import InputError
 from ffr_eval.floors import Floor, floors
@@ -58,8 +58,8 @@ class Pair:
         a, b: Their names.
         delta: The metric of ``a`` less that of ``b``; ``None`` where one is undefined.
         ci95: The 95% interval of the difference: paired cluster bootstrap.
-        p: Of the paired cluster sign-flip test.
-        p_holm: Adjusted for the number of pairs.
+        p: Of the paired cluster sign-flip test; ``None`` also where a run is incomplete.
+        p_holm: Adjusted for the number of pairs that are tested.
         n_dialogues: On how many dialogues both were compared.
         dialogues_needed: How many dialogues a test of this pair alone would need to find such a
             difference with a power of 80%; ``None`` where no number would do.
@@ -81,13 +81,14 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class RankedRun:
-    """One run in the ranking; without a value it is not ranked.
+    """One run in the ranking; without a value, or if it is incomplete, it is not ranked.
 
     Attributes:
         model: The name of the run.
         rank_lo: 1 + the number of runs that are significantly better.
         rank_hi: The number of ranked runs less those that are significantly worse.
         tier: From 1; a tier ends where the next run is significantly worse than the tier's first.
+        incomplete: Whether so many requests failed that it has no rank.
     """
 
     model: str
@@ -96,6 +97,7 @@ class RankedRun:
     rank_lo: int | None
     rank_hi: int | None
     tier: int | None
+    incomplete: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries; values unrounded."""
@@ -110,7 +112,7 @@ class Comparison:
         metric: Its name in full.
         runs: The names of the runs, in the order in which they were given.
         pairs: Every pair, in the order in which the runs were given.
-        ranks: Best first; runs whose value is undefined last.
+        ranks: Best first; then runs whose value is undefined, then incomplete ones.
         disagreements: Where two runs, or the best two of more, disagree most.
         better: Which values are better: ``higher`` or ``lower``.
         group: Only these samples, such as ``kind=image``.
@@ -186,6 +188,7 @@ def compare_evaluations(
     sample_ids: Sequence[str] | None = None,
     query_of: Callable[[str], str | None] | None = None,
     ceilings: Collection[str] = (),
+    repeatable: Collection[str] = (),
 ) -> Comparison:
     """Compare runs that are loaded and counted.
 
@@ -199,6 +202,7 @@ def compare_evaluations(
         query_of: The query of a sample id, for the samples on which two runs disagree.
         ceilings: Names of runs that know the gold: where others can be shown, how these disagree
             is not.
+        repeatable: Names of runs whose samples can be asked again, for the notes.
 
     Raises:
         InputError: If there are fewer than two, two have one name, they are not on the same
@@ -216,7 +220,12 @@ def compare_evaluations(
             for evaluation, chosen in zip(evaluations, rows, strict=True)
         ]
     )
-    found = _Figures.of(sums, metric, resampling, alpha)
+    outcomes = [
+        evaluation.table.outcome[chosen]
+        for evaluation, chosen in zip(evaluations, rows, strict=True)
+    ]
+    incomplete = incomplete_notes(names, outcomes, repeatable)
+    found = _Figures.of(sums, metric, resampling, alpha, [name in incomplete for name in names])
     pairs, ranks = found.pairs(names), found.ranks(names)
     shown = _to_show(names, ranks, ceilings)
     return Comparison(
@@ -240,6 +249,7 @@ def compare_evaluations(
         resampling=resampling,
         alpha=alpha,
         notes=(
+            *incomplete.values(),
             *undefined_notes(names, metric, evaluations, rows, sums),
             *unusual_notes(pairs, ranks, clusters.count, resampling, alpha),
         ),
@@ -290,6 +300,7 @@ def compare_runs(
         sample_ids=sample_ids,
         query_of=loaded.query_of,
         ceilings=loaded.ceilings,
+        repeatable=loaded.repeatable,
     )
     return replace(
         found,
@@ -342,7 +353,8 @@ def _to_show(
         return None
     if len(names) == 2:
         return 0, 1
-    honest = [name for name in ranked if name not in ceilings]
+    incomplete = {run.model for run in ranks if run.incomplete}
+    honest = [name for name in ranked if name not in ceilings and name not in incomplete]
     first, second, *_ = honest if len(honest) > 1 else ranked
     return names.index(first), names.index(second)
 
@@ -356,7 +368,8 @@ class _Figures:
         values: The metric of each run, NaN where undefined.
         replicates: The metric of each run in each resample, shape ``(runs, replicates)``.
         couples: Places of the two runs of each pair.
-        p, p_holm: Of each pair.
+        p, p_holm: Of each pair; NaN where it is not tested.
+        incomplete: Whether each run is, which is then neither ranked nor tested.
     """
 
     sums: FloatArray
@@ -368,9 +381,17 @@ class _Figures:
     couples: list[tuple[int, int]]
     p: FloatArray
     p_holm: FloatArray
+    incomplete: Sequence[bool]
 
     @classmethod
-    def of(cls, sums: FloatArray, metric: Metric, resampling: Resampling, alpha: float) -> _Figures:
+    def of(
+        cls,
+        sums: FloatArray,
+        metric: Metric,
+        resampling: Resampling,
+        alpha: float,
+        incomplete: Sequence[bool],
+    ) -> _Figures:
         found = [metric.of_terms(of_run) for of_run in sums]
         values = np.array([math.nan if value is None else value for value in found])
         couples = list(combinations(range(len(sums)), 2))
@@ -381,7 +402,10 @@ class _Figures:
             drawn = bootstrap(parts, resampling.replicates, resampling.seed)
             replicates = np.ascontiguousarray(drawn.T)
             p = sign_flip(sums, metric.value, couples, resampling.replicates, resampling.seed)
-        return cls(sums, metric, resampling, alpha, values, replicates, couples, p, holm(p))
+            p[[incomplete[a] or incomplete[b] for a, b in couples]] = math.nan
+        return cls(
+            sums, metric, resampling, alpha, values, replicates, couples, p, holm(p), incomplete
+        )
 
     def pairs(self, names: Sequence[str]) -> tuple[Pair, ...]:
         left_out = self._left_out()
@@ -403,9 +427,9 @@ class _Figures:
             p=_or_none(self.p[place]),
             p_holm=_or_none(self.p_holm[place]),
             n_dialogues=clusters,
-            dialogues_needed=dialogues_needed(
-                delta, standard_error(replicates), clusters, self.alpha
-            ),
+            dialogues_needed=None
+            if math.isnan(self.p[place])
+            else dialogues_needed(delta, standard_error(replicates), clusters, self.alpha),
         )
 
     def ranks(self, names: Sequence[str]) -> tuple[RankedRun, ...]:
@@ -415,22 +439,35 @@ class _Figures:
             if p <= self.alpha:
                 first_wins = direction * (self.values[a] - self.values[b]) > 0
                 better[(a, b) if first_wins else (b, a)] = True
-        everyone = range(len(names))
+        rankable = np.where(self.incomplete, math.nan, self.values)
         order = sorted(
-            (place for place in everyone if not math.isnan(self.values[place])),
-            key=lambda place: (-direction * self.values[place], names[place]),
+            range(len(names)),
+            key=lambda place: (
+                self.incomplete[place],
+                math.isnan(self.values[place]),
+                -direction * np.nan_to_num(self.values[place]),
+                names[place],
+            ),
         )
-        lo, hi = rank_intervals(self.values, better)
+        lo, hi = rank_intervals(rankable, better)
         left_out = self._left_out()
         ranked = []
-        for place, tier in zip(order, tiers(order, better), strict=True):
+        ranked_first = [place for place in order if not math.isnan(rankable[place])]
+        for place, tier in zip_longest(order, tiers(ranked_first, better)):
             value = float(self.values[place])
             without = None if left_out is None else left_out[place]
-            ci95 = self._interval(value, self.replicates[place], without)
-            best, worst = int(lo[place]), int(hi[place])
-            ranked.append(RankedRun(names[place], value, ci95, best, worst, tier))
-        undefined = sorted(names[place] for place in everyone if math.isnan(self.values[place]))
-        return (*ranked, *(RankedRun(name, None, None, None, None, None) for name in undefined))
+            ranked.append(
+                RankedRun(
+                    model=names[place],
+                    value=_or_none(value),
+                    ci95=self._interval(value, self.replicates[place], without),
+                    rank_lo=int(lo[place]) or None,  # 0: not ranked
+                    rank_hi=int(hi[place]) or None,
+                    tier=tier,
+                    incomplete=bool(self.incomplete[place]),
+                )
+            )
+        return tuple(ranked)
 
     def _left_out(self) -> FloatArray | None:
         """The metric of each run without each dialogue, which only BCa intervals need."""

@@ -5,11 +5,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
+from ffr_eval.predictions import OUTCOMES
+from ffr_eval.scoring import ASK_AGAIN, INCOMPLETE_ABOVE, incomplete_mark
 from ffr_eval.statistics.values import ROUNDING
 from ffr_eval.uncertainty import FEW_DIALOGUES, RARE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
+
+    from numpy.typing import NDArray
 
     from ffr_eval.comparison import Pair, RankedRun
     from ffr_eval.metrics.metric import Metric
@@ -22,6 +28,27 @@ _ONE_DIALOGUE: Final = (
     "one dialogue: nothing can be said about how sure the figures are, as dialogues are what is"
     " drawn; no intervals, no p-values"
 )
+
+
+def incomplete_notes(
+    names: Sequence[str], outcomes: Sequence[NDArray[np.integer]], repeatable: Collection[str]
+) -> dict[str, str]:
+    """What is said of runs of which too many requests failed, by name; nothing of others.
+
+    Args:
+        names: Of the runs.
+        outcomes: How the samples of each run that are compared ended, as codes of ``OUTCOMES``.
+        repeatable: Names of runs whose samples can be asked again.
+    """
+    notes = {}
+    for name, codes in zip(names, outcomes, strict=True):
+        numbers = np.bincount(codes, minlength=len(OUTCOMES)).tolist()
+        mark = incomplete_mark(dict(zip(OUTCOMES, numbers, strict=True)), len(codes))
+        if mark is not None:
+            again = f"; {ASK_AGAIN}" if name in repeatable else ""
+            without = "there is no rank, and no test against other runs"
+            notes[name] = f"{name}: {mark}; above {INCOMPLETE_ABOVE:.0%} {without}{again}"
+    return notes
 
 
 def undefined_notes(

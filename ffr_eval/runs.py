@@ -318,7 +318,10 @@ def _opened(
     if (path / RECORD).exists():
         there = read_run(path)
         differing = differences(there, wanted)
-        if differing:
+        if differing and _is_empty(path):
+            notes.append(f"{path} held another run without a single prediction: begun anew")
+            there = kept
+        elif differing:
             message = "this folder holds another run: " + "; ".join(differing)
             raise InputError(message, file=path, remedy="use another --out for this run")
         kept = there
@@ -336,6 +339,12 @@ def _opened(
         status="running",
     )
     return RunFolder(path, record, notes)
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether a run has come to nothing so far."""
+    files = (path / PREDICTIONS, path / COSTS)
+    return not any(file.exists() and file.stat().st_size for file in files)
 
 
 def _identity(record: RunRecord) -> dict[str, Any]:

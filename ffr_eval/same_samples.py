@@ -47,6 +47,7 @@ class LoadedRuns:
     Attributes:
         names: As they are shown, all different.
         ceilings: Those of them that know the gold.
+        repeatable: Those of them that are run folders, so that samples can be asked again.
         evaluations: Of each run.
         predictions: Of each run by sample id, if they were to be kept.
         benchmark: ``None`` for inference files, which carry their own gold.
@@ -56,6 +57,7 @@ class LoadedRuns:
 
     names: tuple[str, ...]
     ceilings: frozenset[str]
+    repeatable: frozenset[str]
     evaluations: tuple[Evaluation, ...]
     predictions: tuple[Mapping[str, Prediction] | None, ...]
     benchmark: Benchmark | None
@@ -146,6 +148,9 @@ def load_runs(runs: Sequence[Path], request: Request) -> LoadedRuns:
             name
             for name, source in zip(names, sources, strict=True)
             if source.model in CEILING_MODELS
+        ),
+        repeatable=frozenset(
+            name for name, source in zip(names, sources, strict=True) if source.run is not None
         ),
         evaluations=tuple(evaluations),
         predictions=tuple(source.predictions for source in sources),

@@ -216,11 +216,15 @@ ALSO: Final = (
 def incomplete_mark(outcomes: Mapping[str, int], n_samples: int) -> str | None:
     """What is said of predictions of which too many are request errors; ``None`` of others.
 
+    The share is of the samples that were asked: a pilot run in which all requests fail is no better
+    for having asked few.
+
     Args:
         outcomes: How many ended how.
-        n_samples: How many there are.
+        n_samples: How many there are, those without a prediction included.
     """
-    share = outcomes.get(Outcome.REQUEST_ERROR, 0) / max(n_samples, 1)
+    n_asked = n_samples - outcomes.get(Outcome.MISSING, 0)
+    share = outcomes.get(Outcome.REQUEST_ERROR, 0) / max(n_asked, 1)
     return f"incomplete: {share:.1%} request errors" if share > INCOMPLETE_ABOVE else None
 
 

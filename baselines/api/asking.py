@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -195,8 +196,8 @@ class Asker:
         return Prepared(encode_body(body), key, tokens)
 
     async def _asked(self, request: ChatRequest, prepared: Prepared) -> Completion | None:
-        begun = asyncio.get_running_loop().time()
-        n_tries = 0
+        loop = asyncio.get_running_loop()
+        n_tries, first_failed_at = 0, math.inf
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(TryAgain),
             stop=stop_after_attempt(self._terms.max_retries + 1),
@@ -208,13 +209,17 @@ class Asker:
             async for attempt in retrying:
                 with attempt:
                     n_tries += 1
-                    answer, reply = await self._try(prepared)
+                    try:
+                        answer, reply = await self._try(prepared)
+                    except TryAgain:
+                        first_failed_at = min(first_failed_at, loop.time())
+                        raise
         except Given as given:
             return self._failed(given.failure, request, n_tries)
         except TryAgain as last:
             if self.draining:
                 return None
-            if last.unreached and self._replied_at < begun:
+            if last.unreached and self._replied_at < first_failed_at:
                 message = self._redact(last.failure.message)
                 raise unreachable(message, self._terms.server) from None
             return self._failed(last.failure, request, n_tries)

@@ -254,7 +254,10 @@ class Drive:
         limit = self._limits.max_cost
         if limit is None:
             return False
-        return self._total + self._n_out * self._expected >= limit
+        if self._total >= limit:
+            return True
+        under_way = self._n_out * self._expected
+        return self._n_out > 0 and self._total + under_way + self._expected > limit
 
     def _end_if_spent(self, requests: Iterator[ChatRequest]) -> None:
         """Nothing is under way and nothing was handed out: the money is spent."""

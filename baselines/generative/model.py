@@ -405,7 +405,8 @@ class _Pending:
         """The prediction if nothing, or nothing smaller, can be sent."""
         if self._earlier:
             n = len(self._earlier)
-            error = f"too long for the server however it was divided; {n} requests were sent"
+            said = next((c.error for c in reversed(self._earlier) if c.error), "too long")
+            error = f"{said}; {n} requests were sent, in smaller and smaller windows"
         else:
             what = "the prompt" if overflow == "refuse" else "a single turn"
             error = f"{what} does not fit into the model's context; nothing was sent"

@@ -71,7 +71,7 @@ def check_options(options: GenerativeOptions) -> None:
         InputError: With the option, and what to do.
     """
     if options.stride is not None and options.window is None:
-        message, remedy = "has no effect without windows", "add --window TURNS"
+        message, remedy = "has no effect without windows", "add -o window=TURNS"
         raise InputError(message, field="option stride", remedy=remedy)
     if options.window is not None and (options.stride or 0) > options.window:
         message = f"{options.stride} is more than the window of {options.window} turns"

@@ -62,11 +62,12 @@ def print_comparison(
         console.print(_significance(comparison), style="dim")
     found = comparison.disagreements
     if found is not None and found.samples:
+        a, b = (_marked(comparison)[name] for name in (found.a, found.b))
         console.print(
             Text(
                 visible(
-                    f"where {found.a} (a) and {found.b} (b) disagree most, by {found.metric} of the"
-                    f" sample ({found.n_samples} samples differ)"
+                    f"where {a} (a) and {b} (b) disagree most, by {found.metric} of the sample"
+                    f" ({found.n_samples} samples differ)"
                 )
             )
         )
@@ -91,6 +92,7 @@ def _head(comparison: Comparison) -> list[str]:
 
 def _ranks(comparison: Comparison, width: int) -> Table:
     runs = comparison.ranks
+    names = _marked(comparison)
     scale = _scale(runs)
     table = _table("tier", "rank", "model", "value", "95% CI", right=("tier", "rank", "value"))
     if scale is not None:
@@ -101,7 +103,7 @@ def _ranks(comparison: Comparison, width: int) -> Table:
         cells = [
             "–" if run.tier is None else str(run.tier),
             _rank(run),
-            visible(run.model),
+            names[run.model],
             _number(run.value),
             _interval(run.ci95),
         ]
@@ -109,6 +111,14 @@ def _ranks(comparison: Comparison, width: int) -> Table:
             cells.append(_bar(run, *scale, width))
         table.add_row(*map(Text, cells), end_section=after is not None and after.tier != run.tier)
     return table
+
+
+def _marked(comparison: Comparison) -> dict[str, str]:
+    """The names of all runs as they are shown."""
+    return {
+        run.model: visible(run.model) + (" (incomplete)" if run.incomplete else "")
+        for run in comparison.ranks
+    }
 
 
 def _rank(run: RankedRun) -> str:
@@ -149,18 +159,19 @@ def _bar(run: RankedRun, low: float, high: float, width: int) -> str:
 
 
 def _neighbours(comparison: Comparison) -> tuple[Pair, ...]:
-    ranked = [run.model for run in comparison.ranks if run.value is not None]
+    ranked = [run.model for run in comparison.ranks if run.tier is not None]
     return tuple(comparison.pair(a, b) for a, b in pairwise(ranked))
 
 
 def _pairs(comparison: Comparison, pairs: Sequence[Pair]) -> Table:
     numbers = ("a – b", "p", "p (Holm)", "dialogues needed")
     table = _table("a", "b", numbers[0], "95% CI", *numbers[1:], right=numbers)
+    names = _marked(comparison)
     for pair in pairs:
         found = _significant(pair, comparison.alpha)
         cells = (
-            visible(pair.a),
-            visible(pair.b),
+            names[pair.a],
+            names[pair.b],
             _number(pair.delta, sign=True),
             _interval(pair.ci95, sign=True),
             _probability(pair.p),

@@ -14,7 +14,7 @@ from baselines.predicting import predictions
 from baselines.runner import run
 from baselines.session import Session, Stopped
 from ffr_eval.benchmark import read_benchmark
-from ffr_eval.errors import FfrError
+from ffr_eval.errors import FfrError, InputError
 from ffr_eval.runs import read_run
 from ffr_eval.types import Fragment, Outcome, Prediction, Sample
 
@@ -205,3 +205,26 @@ def test_answers_that_nobody_asked_for_and_answers_left_out(
     model.predict_many = lazy  # type: ignore[method-assign]
     with pytest.raises(FfrError, match="12 samples without an answer, first 'd0#0'"):
         list(predictions(model, data.samples(), Session()))
+
+
+def test_a_folder_without_a_single_prediction_is_taken_over(
+    batched: type[Batched], benchmark: Path, tmp_path: Path
+) -> None:
+    """A run that ended before its first answer, say for want of a key, binds nobody."""
+    out = tmp_path / "run"
+    run("random", {"seed": 1}, benchmark, out, limit=1)
+    (out / "predictions.jsonl").write_bytes(b"")
+    result = run("batched", {}, benchmark, out)
+    assert result.n_done == 12
+    assert any("begun anew" in note for note in result.notes)
+    assert len(read_run(out).sessions) == 1
+    with pytest.raises(InputError, match="another run"):
+        run("random", {"seed": 1}, benchmark, out, limit=1)
+
+
+def test_why_requests_failed_is_said_once(
+    batched: type[Batched], benchmark: Path, tmp_path: Path
+) -> None:
+    batched.bad = "seven"
+    (note,) = run("batched", {}, benchmark, tmp_path / "run", limit=2).notes
+    assert note.startswith("2 request errors, most often (2): FfrError: an id is 'seven'")

@@ -130,7 +130,10 @@ def started(plugins: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def job(benchmark: Path) -> Callable[..., RayJob]:
+def job(benchmark: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RayJob]:
+    """Makes a job; a single replica gets chunks of three samples, the whole of a dialogue."""
+    monkeypatch.setattr("baselines.ray_data.CHUNKS_EACH", 4)
+
     def make(model: str, **options: Any) -> RayJob:
         digest = read_benchmark(benchmark).content_hash
         return RayJob(model, options, Machine(), benchmark, digest)
@@ -368,8 +371,8 @@ def n_lines(folder: Path) -> int:
 
 
 def test_chunks_are_of_one_length_and_leave_work_for_all() -> None:
-    assert np.diff(chunk_starts(1000, 2, 64)).tolist() == [64] * 15 + [40]
-    assert np.diff(chunk_starts(12, 2, 64)).tolist() == [2] * 6
+    assert np.diff(chunk_starts(1000, 2, 64)).tolist() == [63] * 15 + [55]
+    assert np.diff(chunk_starts(100, 2, 64)).tolist() == [7] * 14 + [2]
     assert np.diff(chunk_starts(3, 8, 64)).tolist() == [1] * 3
     assert np.diff(chunk_starts(600, 2, 4)).tolist() == [4] * 150
 

@@ -117,3 +117,150 @@ def test_rescoring_keeps_the_mark(cli: Any, make_run: Callable[..., Path]) -> No
     run = make_run("all", "b#0")
     cli("rescore", run, "--protocol", "strict-1")
     assert json.loads((run / "scores" / "strict-1.json").read_text())["incomplete"] is True
+
+
+FAST = ("--replicates", 200)
+
+
+def test_compare_neither_ranks_nor_tests_incomplete_runs(
+    cli: Any, make_run: Callable[..., Path]
+) -> None:
+    whole = [make_run("all"), make_run("none"), make_run("random")]
+    run = make_run("oracle", "b#0")
+    without = cli("compare", *whole, *FAST, "--json", "-").json
+    found = cli("compare", run, *whole, *FAST, "--json", "-").json
+    # What is said of the others is what is said of them alone.
+    assert found["ranks"][:3] == without["ranks"]
+    assert [rank["incomplete"] for rank in found["ranks"]] == [False, False, False, True]
+    tested = [pair for pair in found["pairs"] if "oracle-1" not in (pair["a"], pair["b"])]
+    assert tested == without["pairs"]
+    last = found["ranks"][3]
+    assert last["value"] > found["ranks"][0]["value"]
+    assert (last["model"], last["rank_lo"], last["rank_hi"], last["tier"]) == (
+        *("oracle-1", None, None, None),
+    )
+    for pair in found["pairs"][:3]:
+        assert pair["a"] == "oracle-1"
+        assert pair["delta"] > 0
+        assert pair["ci95"] is not None
+        assert (pair["p"], pair["p_holm"], pair["dialogues_needed"]) == (None, None, None)
+    assert "oracle-1" not in (found["disagreements"]["a"], found["disagreements"]["b"])
+    (note,) = [note for note in found["notes"] if "incomplete" in note]
+    assert note.startswith("oracle-1: incomplete: 20.0% request errors; above 5% there is no rank")
+    assert HINT in note
+    shown = cli("compare", run, *whole, *FAST).out
+    lines = [line.split() for line in shown.splitlines() if line.strip()]
+    (ranked,) = [words for words in lines if words[:4] == ["–", "–", "oracle-1", "(incomplete)"]]
+    assert lines.index(ranked) > max(i for i, words in enumerate(lines) if words[0] == "1")
+
+
+def test_compare_of_two_of_which_one_is_incomplete(
+    cli: Any, make_run: Callable[..., Path], lengths: Path
+) -> None:
+    whole, run = make_run("all"), make_run("none", "b#0")
+    shown = cli("compare", whole, run, *FAST).out
+    assert "no pair could be tested" in shown
+    assert "none-1 (incomplete)" in shown
+    file = run / "predictions.jsonl"
+    found = cli("compare", whole, file, "--benchmark", lengths, *FAST, "--json", "-").json
+    (note,) = [note for note in found["notes"] if "incomplete" in note]
+    assert HINT not in note  # a file cannot be asked again
+
+
+def test_compare_looks_at_the_samples_it_compares(cli: Any, make_run: Callable[..., Path]) -> None:
+    runs = (make_run("all", "b#0"), make_run("none"))
+    for group, incomplete in (("kind=utterance", True), ("kind=image", False)):
+        ranks = cli("compare", *runs, "--group", group, *FAST, "--json", "-").json["ranks"]
+        assert {rank["model"]: rank["incomplete"] for rank in ranks} == {
+            "all-1": incomplete,
+            "none-0": False,
+        }
+
+
+def test_compare_puts_incomplete_runs_below_undefined_ones(
+    cli: Any, make_run: Callable[..., Path]
+) -> None:
+    runs = [make_run("oracle", "b#0"), make_run("none"), make_run("all")]
+    options = ("--metric", "abstention_precision", "--json", "-")
+    ranks = cli("compare", *runs, *FAST, *options).json["ranks"]
+    assert [(rank["model"], rank["tier"]) for rank in ranks] == [
+        ("none-0", 1),
+        ("all-0", None),
+        ("oracle-1", None),
+    ]
+    assert ranks[1]["value"] is None
+
+
+@pytest.fixture
+def make_report(
+    cli: Any, make_run: Callable[..., Path], lengths: Path, jsonl: Callable[..., Path]
+) -> Callable[[str], str]:
+    """A report on a run and one with the best figures that is incomplete; returns its text."""
+
+    def make(out: str) -> str:
+        path = lengths.parent / out
+        right = [
+            json.loads(line)
+            for line in (make_run("oracle", "b#0") / "predictions.jsonl").read_text().splitlines()
+        ]
+        best = jsonl([line | {"latency_s": 0.1} for line in right], "best.jsonl")
+        options = ("--benchmark", lengths, "--out", path, *FAST)
+        cli("report", best, make_run("all"), make_run("none", "a#0"), make_run("random"), *options)
+        return path.read_text(encoding="utf-8")
+
+    return make
+
+
+def test_report_in_markdown(make_report: Callable[[str], str]) -> None:
+    page = make_report("r.md")
+    table = page.partition("## Results")[2].partition("Bold:")[0].strip().splitlines()[2:]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
+    assert [row[2] for row in cells[:4]] == [
+        "all-0",
+        "random-0",
+        "best.jsonl (incomplete)",
+        "none-1 (incomplete)",
+    ]
+    assert [row[:2] for row in cells[2:4]] == [["–", "–"]] * 2
+    assert all(row[0] and row[1] for row in cells[:2])
+    assert not any("**" in cell or "<ins>" in cell for row in cells for cell in row)
+    assert "all-0 has the best micro joint F1" in page
+    assert (
+        "* best.jsonl (incomplete) and none-1 (incomplete) were not tested against other runs:"
+        in page
+    )
+    assert "1 pair tested" in page
+    notes = page.partition("## Notes")[2]
+    share = "incomplete: 20.0% request errors; above 5% there is no rank"
+    assert notes.count(share) == 2
+    (note,) = [line for line in notes.splitlines() if "none-1: incomplete" in line]
+    assert "--retry-outcomes request\\_error" in note
+    (note,) = [line for line in notes.splitlines() if "best.jsonl: incomplete" in line]
+    assert "--retry-outcomes" not in note
+
+
+def test_report_in_html_and_latex(make_report: Callable[[str], str]) -> None:
+    page = make_report("r.html")
+    header = '<th scope="row" class="name" dir="auto">'
+    line = page.partition(f"{header}best.jsonl (incomplete)</th>")
+    assert line[1]
+    assert line[0].rstrip().endswith('<td>–</td><td class="num">–</td>')
+    assert "none-1: incomplete: 20.0% request errors" in page
+    assert 'class="differs"' not in page
+    table = make_report("r.tex")
+    assert "-- & -- & best.jsonl (incomplete) &" in table
+    assert "best.jsonl (incomplete: 20.0\\% request errors)" in table
+    assert "% note: none-1: incomplete: 20.0% request errors" in table
+    assert "--retry-outcomes request_error" in table
+
+
+def test_report_on_one_run_and_on_a_ceiling(
+    cli: Any, make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "r.md"
+    cli("report", make_run("all", "b#0"), make_run("oracle", "c#0"), "--out", path, *FAST)
+    page = path.read_text(encoding="utf-8")
+    assert "| all-1 (incomplete) |" in page
+    assert "| *oracle-1 (incomplete)* |" in page
+    assert page.count("above 5% there is no rank") == 2
+    assert "is first" not in page

@@ -19,7 +19,7 @@ from tests.servers.server import Server
 Examples:
   python -m tests.servers --port 8000 --latency 0.5
   python -m tests.servers --fault rate_limit:0.1 --fault hang:0.01 --log requests.jsonl
-  OPENAI_API_KEY=x OPENAI_BASE_URL=http://127.0.0.1:8000/v1 ffr run api ffr-sample --out run …
+  ffr run api ffr-sample -o base_url=http://127.0.0.1:8000/v1 -o model=gpt-4o --out run
 
 Faults: {", ".join(FAULTS)}.
 """,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ffr_eval.comparison_notes import incomplete_notes
 from ffr_eval.errors import InputError
 from ffr_eval.metrics.named import ADJUSTED, FIGURES, HEADLINE, parse_metric
 from ffr_eval.metrics.protocols import evaluate
@@ -107,7 +108,16 @@ def build_report(
         )
     everyone = [*ranked, *ceilings]
     values = estimates([run.evaluation for run in everyone], metric, None, options.resampling)
-    rows = [_row(run, value) for run, value in zip(everyone, values, strict=True)]
+    incomplete = incomplete_notes(
+        [run.name for run in loaded],
+        [run.evaluation.table.outcome for run in loaded],
+        _repeatable(loaded),
+    )
+    notes += incomplete.values()
+    rows = [
+        _row(run, value, run.name in incomplete)
+        for run, value in zip(everyone, values, strict=True)
+    ]
     step(0.6)
     rows[: len(ranked)], pairs = _ranked(ranked, rows, metric, options, notes)
     by_name = {run.name: run for run in loaded}
@@ -206,7 +216,12 @@ def _common(sources: list[Source], lacking: np.ndarray, notes: list[str]) -> lis
     return [replace(source, table=source.table.take(kept)) for source in sources]
 
 
-def _row(run: LoadedRun, headline: Estimate) -> RunRow:
+def _repeatable(runs: Sequence[LoadedRun]) -> set[str]:
+    """The names of those whose samples can be asked again."""
+    return {run.name for run in runs if run.source.run is not None}
+
+
+def _row(run: LoadedRun, headline: Estimate, incomplete: bool) -> RunRow:
     evaluation = run.evaluation
     table = evaluation.table
     model = run.model
@@ -226,6 +241,7 @@ def _row(run: LoadedRun, headline: Estimate) -> RunRow:
         latency_s=_mean(table.latency_s),
         cost=_mean(table.cost),
         cost_total=float(cost.sum()) if len(cost) else None,
+        incomplete=incomplete,
     )
 
 
@@ -252,8 +268,9 @@ def _ranked(
         [run.evaluation for run in ranked],
         metric,
         options.resampling,
+        repeatable=_repeatable(ranked),
     )
-    notes += found.notes
+    notes += found.notes  # some a second time: of notes that are equal one is shown
     by_name = {row.name: row for row in rows}
     ordered = [
         replace(by_name[place.model], tier=place.tier, rank_lo=place.rank_lo, rank_hi=place.rank_hi)

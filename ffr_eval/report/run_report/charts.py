@@ -31,7 +31,10 @@ _LEAP: Final = 0.02  # of the best value; such steps of a curve are drawn whatev
 
 def draw_scores(figure: Any, report: Report) -> None:
     """The metric of every run with its interval, and what it is held against."""
-    references = [(f"{cut.name}, best threshold", cut.value, "d") for cut in report.best_cuts]
+    references = [
+        (f"{cut.name}{report.mark(cut.name)}, best threshold", cut.value, "d")
+        for cut in report.best_cuts
+    ]
     references += [(f"floor: {floor.name}", floor.value, "x") for floor in report.floors]
     references = [found for found in references if found[1] is not None]
     n = len(report.rows) + len(references)
@@ -47,8 +50,9 @@ def draw_scores(figure: Any, report: Report) -> None:
         axes.plot([value], [place], sign, color=GREY, markersize=5, fillstyle="none")
     if references:
         axes.axhline(len(report.rows) - 0.5, color="#bbbbbb", linewidth=0.8)
-    names = [row.name for row in report.rows] + [name for name, _, _ in references]
-    axes.set_yticks(range(n), [shortened(name, 32) for name in names])
+    names = [shortened(row.name, 32) + report.mark(row.name) for row in report.rows]
+    names += [shortened(name, 32) for name, _, _ in references]
+    axes.set_yticks(range(n), names)
     for label in axes.get_yticklabels()[len(report.rows) :]:
         label.set_color(GREY)
     axes.set_ylim(n - 0.5, -0.5)
@@ -102,7 +106,7 @@ def draw_turns(figure: Any, report: Report, grouping: Grouping) -> None:
     axes.set_xlabel("turns of the dialogue")
     axes.set_ylabel(plain(metric_label(report.metric.name)))
     axes.grid(visible=True, axis="y")
-    _legend(axes, rows)
+    _legend(axes, [shortened(row.name, 22) + report.mark(row.name) for row in rows])
 
 
 def _plain_lines(text: str) -> str:
@@ -110,7 +114,7 @@ def _plain_lines(text: str) -> str:
     return "\n".join(map(plain, text.split("\n")))
 
 
-def _legend(axes: Any, rows: Sequence[RunRow], lines: bool = True) -> None:
+def _legend(axes: Any, names: Sequence[str], lines: bool = True) -> None:
     """A legend beside the axes; made by hand, as names may begin with an underscore."""
     from matplotlib.lines import Line2D
 
@@ -122,15 +126,15 @@ def _legend(axes: Any, rows: Sequence[RunRow], lines: bool = True) -> None:
             marker=marker(place),
             linestyle=dashes(place) if lines else "none",
         )
-        for place in range(len(rows))
+        for place in range(len(names))
     ]
     axes.legend(
         handles,
-        [_not_hidden(shortened(row.name, 22)) for row in rows],
+        [_not_hidden(name) for name in names],
         loc="center left",
         bbox_to_anchor=(1.01, 0.5),
         handlelength=3.2 if lines else 1.2,
-        ncols=1 if len(rows) <= 16 else 2,
+        ncols=1 if len(names) <= 16 else 2,
     )
 
 
@@ -186,7 +190,7 @@ def draw_tradeoff(figure: Any, report: Report, rows: Sequence[RunRow], attribute
     axes.set_xlabel(f"{unit}, mean" + (" (log scale)" if axes.get_xscale() == "log" else ""))
     axes.set_ylabel(plain(metric_label(report.metric.name)))
     axes.grid(visible=True)
-    _legend(axes, rows, lines=False)
+    _legend(axes, [shortened(row.name, 22) for row in rows], lines=False)
 
 
 def draw_calibration(figure: Any, report: Report, runs: Sequence[str]) -> None:
@@ -199,7 +203,7 @@ def draw_calibration(figure: Any, report: Report, runs: Sequence[str]) -> None:
         for column, modality in enumerate(modalities):
             axes = grid[line, column]
             found = curves.get((run, modality))
-            axes.set_title(f"{shortened(run)}: {modality}s")
+            axes.set_title(f"{shortened(run)}{report.mark(run)}: {modality}s")
             if found is None:
                 axes.set_axis_off()
                 continue
@@ -255,7 +259,7 @@ def draw_outcomes(figure: Any, report: Report) -> None:
             label=name.replace("_", " "),
         )
         left = [a + b for a, b in zip(left, shares, strict=True)]
-    axes.set_yticks(range(len(rows)), [shortened(row.name) for row in rows])
+    axes.set_yticks(range(len(rows)), [shortened(row.name) + report.mark(row.name) for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(0, 100)
     axes.set_xlabel("share of the samples in %")

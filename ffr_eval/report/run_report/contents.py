@@ -43,6 +43,7 @@ class RunRow:
         headline: The metric of the report.
         figures: More metrics by name; ``None`` where undefined.
         tier, rank_lo, rank_hi: Its place; ``None`` where it is not ranked.
+        incomplete: Whether so many requests failed that it is not.
         outcomes: How many samples ended how.
         latency_s, cost: The mean of the samples that carry it; ``None`` where none does.
         cost_total: The sum.
@@ -62,6 +63,7 @@ class RunRow:
     tier: int | None = None
     rank_lo: int | None = None
     rank_hi: int | None = None
+    incomplete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +165,10 @@ class Report:
     """A report.
 
     Attributes:
-        rows: The ranked runs, best first.
+        rows: The ranked runs, best first; incomplete ones, which have no rank, last.
         ceilings: Runs that see the gold.
         best_cuts: Scoring models at the thresholds that are best on these very samples.
-        pairs: Every two ranked runs.
+        pairs: Every two of them; incomplete ones are not tested.
         error_classes: What each class of errors holds, by name.
         left_out: By section, why it is not there.
         notes: What a reader should know.
@@ -199,6 +201,15 @@ class Report:
     def everyone(self) -> tuple[RunRow, ...]:
         """All runs, ranked ones first."""
         return (*self.rows, *self.ceilings)
+
+    @property
+    def incomplete(self) -> tuple[RunRow, ...]:
+        """The runs of which too many requests failed."""
+        return tuple(row for row in self.everyone if row.incomplete)
+
+    def mark(self, name: str) -> str:
+        """What stands behind the name of a run that is incomplete; empty for others."""
+        return " (incomplete)" if any(row.name == name for row in self.incomplete) else ""
 
     @property
     def tiers(self) -> tuple[tuple[RunRow, ...], ...]:

@@ -62,7 +62,8 @@ def report_figures(report: Report) -> tuple[list[ReportFigure], dict[str, str]]:
     for name, unit in (("cost", "cost"), ("latency_s", "latency")):
         figure = _tradeoff(report, name)
         if figure is None:
-            why[unit] = f"Fewer than two runs say what their answers took in {unit}."
+            complete = "complete " if report.incomplete else ""
+            why[unit] = f"Fewer than two {complete}runs say what their answers took in {unit}."
         else:
             found.append(figure)
     if report.calibrations:
@@ -93,11 +94,12 @@ def _scores(report: Report) -> ReportFigure:
     shown = joined([name for name, references in below if references])
     grey = f" In grey: {shown}." if shown else ""
     best = report.rows[0]
+    first = "" if best.incomplete else f"; {best.name} is first"
     return ReportFigure(
         "scores",
         "Scores",
         f"{label} of each run ({_best_text(report)}).{grey}{bars}{bands}",
-        f"{label} of {plural(len(report.rows), 'run')}; {best.name} is first.",
+        f"{label} of {plural(len(report.rows), 'run')}{first}.",
         partial(draw_scores, report=report),
     )
 
@@ -170,11 +172,14 @@ def _tradeoff(report: Report, attribute: str) -> ReportFigure | None:
     rows = [
         row
         for row in report.rows
-        if getattr(row, attribute) is not None and row.headline.value is not None
+        if getattr(row, attribute) is not None
+        and row.headline.value is not None
+        and not row.incomplete
     ]
     if len(rows) < 2 or all(not getattr(row, attribute) for row in rows):
         return None
     label = _label(report)
+    some = " Incomplete runs are not drawn." if any(row.incomplete for row in report.rows) else ""
     unit = "cost" if attribute == "cost" else "latency"
     what = (
         "mean cost of a query, in the currency of the price table"
@@ -185,7 +190,7 @@ def _tradeoff(report: Report, attribute: str) -> ReportFigure | None:
         unit,
         f"Score against {unit}",
         f"{label} against {unit} ({what}). The line joins the runs to which no other is both better"
-        f" and at most as {'expensive' if unit == 'cost' else 'slow'}.",
+        f" and at most as {'expensive' if unit == 'cost' else 'slow'}.{some}",
         f"{label} of {plural(len(rows), 'run')} against {unit}.",
         partial(draw_tradeoff, report=report, rows=rows, attribute=attribute),
     )

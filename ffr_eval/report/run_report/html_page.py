@@ -96,5 +96,6 @@ def pair_matrix(report: Report) -> dict[str, Any] | None:
                     "differs": pair.significant,
                 }
             )
-        rows.append({"name": row.name, "cells": cells})
-    return {"columns": [row.name for row in report.rows[:-1]], "rows": rows}
+        rows.append({"name": row.name + report.mark(row.name), "cells": cells})
+    columns = [row.name + report.mark(row.name) for row in report.rows[:-1]]
+    return {"columns": columns, "rows": rows}

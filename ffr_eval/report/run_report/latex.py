@@ -87,6 +87,7 @@ def latex_table(report: Report, figures: Sequence[ReportFigure], folder: str) ->
     return environment.get_template("report.tex.j2").render(
         table=table,
         facts=[(name, Latex(visible(value))) for name, value in text.facts(report)],
+        notes=[Latex(visible(note)) for note in report.notes if report.incomplete],
         columns=Latex(columns + "r" * (not table.complete)),
         spans=_spans(table, first),
         rules=_rules(table, first),
@@ -145,6 +146,7 @@ def _caption(report: Report, table: MainTable) -> str:
     parts.append("Bold: best, underlined: second best.")
     if len(report.tiers) > 1:
         parts.append("A tier ends where the next run is significantly worse than its first.")
+    parts += text.incomplete(report)
     if table.references:
         parts.append("Below the line: not ranked.")
     return " ".join(parts)

@@ -50,7 +50,7 @@ def draw_groups(figure: Any, report: Report) -> None:
         axes.text(middle, -0.75, shortened(grouping.by, 8 * part.shape[1]), ha="center",
                   va="bottom", fontsize=9, fontweight="bold")  # fmt: skip
         start += part.shape[1] + _GAP
-    _frame(axes, start - _GAP - 0.5, [row.name for row in rows])
+    _frame(axes, start - _GAP - 0.5, [shortened(row.name) + report.mark(row.name) for row in rows])
     crowded = max((len(line) for label in labels for line in label.split("\n")), default=0) > 9
     axes.set_xticks(ticks, labels, fontsize=8, rotation=90 if crowded else 0)
     if report.ceilings:
@@ -74,7 +74,8 @@ def draw_errors(figure: Any, report: Report) -> None:
     scale = gains[telling] if any(telling) else gains
     shades = _shades(axes, scale.ravel(), "gain in micro joint F1")
     _cells(axes, gains, 0.0, shades)
-    _frame(axes, len(names) - 0.5, [row.run for row in report.errors])
+    runs = [shortened(row.run) + report.mark(row.run) for row in report.errors]
+    _frame(axes, len(names) - 0.5, runs)
     axes.set_xticks(range(len(names)), [_two_lines(name) for name in names], fontsize=8)
 
 
@@ -125,7 +126,7 @@ def _cells(axes: Any, values: NDArray[np.float64], start: float, shades: Any) ->
 def _frame(axes: Any, right: float, names: list[str]) -> None:
     axes.set_xlim(-0.5, right)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_yticks(range(len(names)), [shortened(name) for name in names])
+    axes.set_yticks(range(len(names)), names)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)

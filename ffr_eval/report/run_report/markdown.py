@@ -85,7 +85,7 @@ def markdown_page(
         mark_text=text.mark_text(),
         tier_text=text.tier_text(),
         references=text.references(report),
-        pairs=[_pair(pair) for pair in pairs],
+        pairs=[_pair(report, pair) for pair in pairs],
         which=which,
         figures=[(figure, Markdown(f"{_path(folder)}/{figure.name}.png")) for figure in figures],
         left_out=list(why.values()),
@@ -115,10 +115,10 @@ def _pairs(report: Report) -> tuple[list[PairRow], str]:
     return [pair for pair in found if pair is not None], "Every two runs"
 
 
-def _pair(pair: PairRow) -> dict[str, Any]:
+def _pair(report: Report, pair: PairRow) -> dict[str, Any]:
     return {
-        "a": pair.a,
-        "b": pair.b,
+        "a": pair.a + report.mark(pair.a),
+        "b": pair.b + report.mark(pair.b),
         "delta": text.signed(pair.delta.value),
         "ci": text.interval(pair.delta.ci),
         "p": text.p_value(pair.p),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ffr_eval.metrics.named import HEADLINE
 from ffr_eval.report.run_report.contents import metric_label
-from ffr_eval.report.run_report.text import interval, number, ranks
+from ffr_eval.report.run_report.text import NONE, interval, number, ranks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,11 +103,11 @@ def main_table(report: Report) -> MainTable:
     for place, row in enumerate(report.rows):
         cells = _cells(report, row, columns, [found[place] for found in marks])
         starts = place > 0 and row.tier != before
-        rows.append(_line(row, cells, starts))
+        rows.append(_line(report, row, cells, starts))
         before = row.tier
-    references = [_line(row, _cells(report, row, columns)) for row in report.ceilings]
+    references = [_line(report, row, _cells(report, row, columns)) for row in report.ceilings]
     for found in report.best_cuts:
-        name = f"{found.name}, best threshold"
+        name = f"{found.name}{report.mark(found.name)}, best threshold"
         references.append(_reference("ceiling", name, found.value, len(columns)))
     references += [
         _reference("floor", f"floor: {floor.name}", floor.value, len(columns))
@@ -146,10 +146,13 @@ def _columns(report: Report) -> list[Column]:
 
 
 def _marks(report: Report, column: Column) -> list[Mark]:
-    """The best and second best of a column as shown, which may be several; trivial runs apart."""
+    """The best and second best of a column as shown, which may be several.
+
+    Trivial and incomplete runs are left out.
+    """
     values = [value_of(report, row, column.metric) for row in report.rows]
     shown = [
-        None if value is None or row.role != "run" else round(value, 3)
+        None if value is None or row.role != "run" or row.incomplete else round(value, 3)
         for row, value in zip(report.rows, values, strict=True)
     ]
     known = sorted({value for value in shown if value is not None}, reverse=not column.lower)
@@ -173,12 +176,15 @@ def _cells(
     return cells
 
 
-def _line(row: RunRow, cells: Sequence[Cell], starts_tier: bool = False) -> TableRow:
+def _line(
+    report: Report, row: RunRow, cells: Sequence[Cell], starts_tier: bool = False
+) -> TableRow:
+    without_tier = NONE if row.incomplete and row.role != "ceiling" else ""
     return TableRow(
         kind=row.role,
-        tier="" if row.tier is None else str(row.tier),
+        tier=without_tier if row.tier is None else str(row.tier),
         rank="" if row.role == "ceiling" else ranks(row),
-        name=row.name,
+        name=row.name + report.mark(row.name),
         model="" if row.model == row.name else row.model,
         cells=cells,
         answered=f"{row.n_scored / row.n_samples:.1%}" if row.n_samples else "",

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ffr_eval.report.run_report.contents import metric_label
+from ffr_eval.scoring import incomplete_mark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,9 +106,13 @@ def significance(report: Report) -> list[str]:
     """What the tests say, in sentences."""
     if not report.pairs:
         return []
-    ranked = [row for row in report.rows if row.headline.value is not None]
+    untested = [row.name + report.mark(row.name) for row in report.rows if row.incomplete]
+    were = "was" if len(untested) == 1 else "were"
+    why = "too many of the requests failed"
+    said = [f"{joined(untested)} {were} not tested against other runs: {why}."] if untested else []
+    ranked = [row for row in report.rows if row.headline.value is not None and not row.incomplete]
     if not ranked or all(pair.p_holm is None for pair in report.pairs):
-        return []
+        return said
     best = ranked[0]
     label = metric_label(report.metric.name)
     beaten: list[str] = []
@@ -134,7 +139,7 @@ def significance(report: Report) -> list[str]:
         " Holm, level 0.05. A difference that was not found may still"
         " be there."
     )
-    return sentences
+    return sentences + said
 
 
 def tier_text() -> str:
@@ -156,14 +161,22 @@ def mark_text() -> str:
 
 def neighbours(report: Report) -> list[PairRow]:
     """Every ranked run against the next one, better first."""
-    rows = [row for row in report.rows if row.headline.value is not None]
+    rows = [row for row in report.rows if row.headline.value is not None and not row.incomplete]
     pairs = (report.pair(a.name, b.name) for a, b in pairwise(rows))
     return [pair for pair in pairs if pair is not None]
 
 
+def incomplete(report: Report) -> list[str]:
+    """What the mark of incomplete runs means, in a sentence; none without such runs."""
+    marks = [
+        f"{row.name} ({incomplete_mark(row.outcomes, row.n_samples)})" for row in report.incomplete
+    ]
+    return [f"Not ranked, tested or marked as best: {joined(marks)}."] if marks else []
+
+
 def references(report: Report) -> list[str]:
-    """What the grey rows of the main table are, in sentences."""
-    found = []
+    """What the rows of the main table are that are not ranked, in sentences."""
+    found = incomplete(report)
     if report.ceilings:
         names = joined([row.name for row in report.ceilings])
         found.append(f"{names}: sees the gold; not ranked.")

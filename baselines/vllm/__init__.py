@@ -1,0 +1,1 @@
+"""Generative baselines with vLLM's offline engine."""
