@@ -202,10 +202,11 @@ def _start(settings: Mapping[str, Any], address: str | None) -> None:
 
     try:
         ray.init(log_to_driver=False, logging_level=_SILENT, **settings)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:
         text = " ".join(str(error).split())
-        if address is None:
-            raise FfrError(f"Ray cannot be started: {text}") from error
+        if address is None:  # Ray gives its processes 30 seconds
+            remedy = "try again when the machine has less to do"
+            raise FfrError(f"Ray cannot be started: {text}\n  → {remedy}") from error
         remedy = "all nodes need the same versions of Python and Ray, and the same RAY_AUTH_TOKEN"
         message = f"cannot connect to {address!r}: {text}"
         raise InputError(message, field="address", remedy=remedy) from error

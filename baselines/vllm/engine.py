@@ -17,6 +17,7 @@ from baselines.hf.checkpoint import find_source
 from baselines.hf.generation import overflow
 from baselines.hf.steps import seed_of
 from baselines.vllm.completions import ABORTED, completion_of
+from baselines.vllm.guarding import watched
 from baselines.vllm.options import as_hf_options
 from baselines.vllm.prompts import Prompts, Ready
 from baselines.vllm.starting import engine_arguments, one_line, start
@@ -173,12 +174,14 @@ class VllmEngine(Engine):
                 continue
             try:
                 llm = self._started(session).llm
+                if session.stop.is_set():
+                    break
                 before = _prefix_counters(llm) if before is None else before
                 session.status(f"{len(ready)} requests at vllm")
                 yield from self._completed(ready, session, doubts)
             except FfrError:
                 if session.stop.is_set():
-                    break  # Ctrl-C reaches vLLM's processes as well
+                    break  # what stopped this may have stopped vLLM's processes as well
                 raise
             session.status("")
         yield from doubts.end(stopped=session.stop.is_set())
@@ -281,7 +284,7 @@ class VllmEngine(Engine):
         for each, output in zip(ready, outputs, strict=True):
             completion = completion_of(output, self._source.name, k, decode)
             if completion.finish_reason == ABORTED and session.stop.is_set():
-                continue  # Ctrl-C reaches vLLM's processes as well: not an answer, ask again
+                continue  # not an answer: it is asked again
             yield each.request, completion
 
     def _asked(self, ready: list[Ready]) -> list[Any]:
@@ -291,7 +294,8 @@ class VllmEngine(Engine):
         }
         if self._running.adapter is not None:
             arguments["lora_request"] = self._running.adapter
-        outputs = self._prompts.ask(self._running.llm, ready, arguments)
+        with watched(self._running.llm):
+            outputs = self._prompts.ask(self._running.llm, ready, arguments)
         if len(outputs) != len(ready):
             raise FfrError(f"vllm answered {len(outputs)} of {len(ready)} requests")
         return outputs

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from baselines.encoders.revision import read_json
 from baselines.hf.checkpoint import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from baselines.vllm.guarding import shielded_from_interrupts
 from baselines.vllm.logs import EngineLog
 from ffr_eval.errors import FfrError, InputError, MissingExtraError
 
@@ -158,7 +159,8 @@ def start(arguments: Mapping[str, Any], adapter: Path | None) -> Running:
         except (ImportError, OSError, RuntimeError) as error:
             raise FfrError(f"vllm cannot be imported: {error}") from error
         try:
-            llm = LLM(**arguments)
+            with shielded_from_interrupts():
+                llm = LLM(**arguments)
         except Exception as error:
             # A new interpreter, as each attempt has, is the only sure way to begin again.
             raise explained(error, log) from error

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import queue
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from baselines.hf.checkpoint import find_source
 from baselines.machine import Machine
 from baselines.model import create
 from baselines.vllm.completions import completion_of
+from baselines.vllm.guarding import shielded_from_interrupts, watched
 from baselines.vllm.logs import EngineLog
 from baselines.vllm.options import VllmOptions, as_hf_options
 from baselines.vllm.prompts import Prompts, chat_of, estimated_tokens
@@ -252,6 +255,31 @@ def test_the_log_takes_what_children_print(capfd: pytest.CaptureFixture[str]) ->
     captured = capfd.readouterr()
     assert captured.out == "result\n"
     assert captured.err == "(E pid=1) WARNING 11-21 07:00 w\n"
+
+
+def test_children_are_shielded_from_ctrl_c() -> None:
+    """They set handlers of their own, so ignoring it would not be enough."""
+    child = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    command = [sys.executable, "-c", child]
+    with shielded_from_interrupts():
+        inside = subprocess.run(command, capture_output=True, text=True, check=True)
+    outside = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (inside.stdout.strip(), outside.stdout.strip()) == ("True", "False")
+
+
+def test_a_killed_engine_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("baselines.vllm.guarding._EVERY_S", 0.02)
+    answers: queue.Queue[Any] = queue.Queue()
+    resources = SimpleNamespace(engine_dead=False)
+    core = SimpleNamespace(outputs_queue=answers, resources=resources)
+    llm = SimpleNamespace(llm_engine=SimpleNamespace(engine_core=core))
+    with watched(llm):
+        time.sleep(0.1)
+        assert answers.empty()
+        resources.engine_dead = True
+        assert "killed" in str(answers.get(timeout=10))
+    with watched(SimpleNamespace()):
+        pass
 
 
 def test_starting_sets_what_the_user_has_not(

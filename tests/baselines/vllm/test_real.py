@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,6 @@ from ffr_eval.benchmark import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 PYTHON = os.environ.get("FFR_VLLM_PYTHON")
 pytestmark = [
@@ -247,17 +247,46 @@ def test_ctrl_c_records_no_failure_and_the_same_command_goes_on(
         stderr=subprocess.PIPE,
         encoding="utf-8",
         start_new_session=True,
+        # Where the tests run in the background, the shell has SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
     )
     wait_for(lambda: (out / "predictions.jsonl").is_file() and answered(out) >= 1, process)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert "Traceback" not in errors, errors
-    n_before = answered(out)
-    assert 1 <= n_before <= 9
+    assert process.returncode != 0
+    assert 1 <= answered(out) < 9
     again = run("vllm", pictured, out, f"model={checkpoint}", *SMALL)
     assert again.code == 0, again.err
     assert len(again.predictions) == 9
     assert not {r["outcome"] for r in again.predictions.values()} & {"request_error", "refusal"}
+
+
+def test_a_killed_engine_ends_the_run(pictured: Path, checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = command(
+        "vllm", pictured, out, f"model={checkpoint}", *SMALL, flags=("--batch-size", "1")
+    )
+    with subprocess.Popen(
+        words,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        wait_for(lambda: (out / "predictions.jsonl").is_file() and answered(out) >= 1, process)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        engine = [
+            pid for pid in children if "EngineCore" in Path(f"/proc/{pid}/cmdline").read_text()
+        ]
+        os.kill(int(engine[0]), signal.SIGKILL)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1, errors
+    assert "vllm broke down" in errors
+    assert "Traceback" not in errors
+    outcomes = [json.loads(line)["outcome"] for line in (out / "predictions.jsonl").open()]
+    assert "request_error" not in outcomes
 
 
 def answered(out: Path) -> int:
