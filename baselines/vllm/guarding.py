@@ -1,33 +1,15 @@
-"""Keeping vLLM's processes and this one from waiting for, or ending, each other."""
+"""Keeping this process from waiting for vLLM's processes once they are gone."""
 
 from __future__ import annotations
 
-import signal
 import threading
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _EVERY_S: Final = 1.0
-
-
-@contextmanager
-def shielded_from_interrupts() -> Iterator[None]:
-    """Processes that are started in this block never get SIGINT.
-
-    A terminal sends it to all processes of a command at once. vLLM's would end, and what is under
-    way would be lost; so the signal is blocked for them, which they inherit, whatever handlers they
-    set. This program still gets it, through any other thread.
-    """
-    resource_tracker.ensure_running()  # as its start would lift the block
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from baselines.encoders.revision import read_json
 from baselines.hf.checkpoint import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from baselines.vllm.guarding import shielded_from_interrupts
 from baselines.vllm.logs import EngineLog
 from ffr_eval.errors import FfrError, InputError, MissingExtraError
 
@@ -159,8 +158,7 @@ def start(arguments: Mapping[str, Any], adapter: Path | None) -> Running:
         except (ImportError, OSError, RuntimeError) as error:
             raise FfrError(f"vllm cannot be imported: {error}") from error
         try:
-            with shielded_from_interrupts():
-                llm = LLM(**arguments)
+            llm = LLM(**arguments)
         except Exception as error:
             # A new interpreter, as each attempt has, is the only sure way to begin again.
             raise explained(error, log) from error
@@ -176,7 +174,7 @@ def explained(error: Exception, log: EngineLog) -> FfrError:
     if _has(text, _NO_DEVICE):
         return FfrError(
             "vllm finds no device that it was built for\n  → it needs a GPU and its driver "
-            "(`nvidia-smi`); for a CPU there are other builds of vllm (docs/vllm.md)"
+            "(`nvidia-smi`); for a CPU there are other builds of vllm (docs/vllm-models.md)"
         )
     if _has(text, _TOO_LONG):
         remedy = "lower it, or leave it out"

@@ -72,7 +72,7 @@ def test_json_has_the_promised_keys(cli: Any, runs: list[Path], tmp_path: Path) 
         ("none", "all"),
         ("oracle", "all"),
     ]
-    keys = ["model", "value", "ci95", "rank_lo", "rank_hi", "tier"]
+    keys = ["model", "value", "ci95", "rank_lo", "rank_hi", "tier", "incomplete"]
     assert [list(run) for run in found["ranks"]] == [keys] * 3
     ranks = [(run["model"], run["rank_lo"], run["rank_hi"], run["tier"]) for run in found["ranks"]]
     assert ranks == [("oracle", 1, 1, 1), ("all", 2, 2, 2), ("none", 3, 3, 3)]

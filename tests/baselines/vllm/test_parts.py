@@ -19,7 +19,7 @@ from baselines.hf.checkpoint import find_source
 from baselines.machine import Machine
 from baselines.model import create
 from baselines.vllm.completions import completion_of
-from baselines.vllm.guarding import shielded_from_interrupts, watched
+from baselines.vllm.guarding import watched
 from baselines.vllm.logs import EngineLog
 from baselines.vllm.options import VllmOptions, as_hf_options
 from baselines.vllm.prompts import Prompts, chat_of, estimated_tokens
@@ -255,16 +255,6 @@ def test_the_log_takes_what_children_print(capfd: pytest.CaptureFixture[str]) ->
     captured = capfd.readouterr()
     assert captured.out == "result\n"
     assert captured.err == "(E pid=1) WARNING 11-21 07:00 w\n"
-
-
-def test_children_are_shielded_from_ctrl_c() -> None:
-    """They set handlers of their own, so ignoring it would not be enough."""
-    child = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
-    command = [sys.executable, "-c", child]
-    with shielded_from_interrupts():
-        inside = subprocess.run(command, capture_output=True, text=True, check=True)
-    outside = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert (inside.stdout.strip(), outside.stdout.strip()) == ("True", "False")
 
 
 def test_a_killed_engine_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
