@@ -29,11 +29,10 @@ _OBJECT_STORE_BYTES: Final = 256 * 2**20  # only prediction lines pass through i
 _LONGEST_FOLDER: Final = 40  # sockets are made below it, and their paths may have 107 bytes
 _CPUS_OF_A_CLIENT: Final = 0.1  # of a replica that waits for a server most of the time
 _SILENT: Final = logging.CRITICAL + 1
-_STDERR: Final = 2
 _CONNECT_S: Final = 10.0
 
 _ENVIRONMENT: Final = {  # read when ray is imported; what the user has set stays
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # its C++ part writes to standard error
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # its C++ part writes to standard error, alarming lines, too
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what workers and raylets say would go to standard output
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # workers run in this environment as it is
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -126,7 +125,7 @@ def connected(address: str | None) -> Iterator[Cluster]:
     cluster = Cluster(None if folder is None else folder / "session_latest" / "logs")
     try:
         with _quiet():
-            with _signals_kept(), _standard_error_shut():
+            with _signals_kept():
                 _start(settings, address)
             try:
                 yield cluster
@@ -238,24 +237,6 @@ def _signals_kept() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _standard_error_shut() -> Iterator[None]:
-    """Lead what is written past Python's ``sys.stderr`` nowhere: Ray's C++ part greets there."""
-    try:
-        kept = os.dup(_STDERR)
-    except OSError:
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, _STDERR)
-        yield
-    finally:
-        os.dup2(kept, _STDERR)
-        os.close(kept)
-        os.close(nowhere)
 
 
 @contextmanager

@@ -360,7 +360,8 @@ def test_the_command_is_interrupted_killed_and_goes_on(
     assert code == 0
     counts = f"12 of 12 predictions ({12 - n_killed} new): 12 ok"
     assert said == f"{out}: all samples, {counts}\nnext: ffr score {out}\n"
-    assert complained == "note: chatty says this once\n"
+    rest = [line for line in complained.splitlines() if "RAY_BACKEND_LOG_LEVEL" not in line]
+    assert rest == ["note: chatty says this once"]  # but for what Ray's C++ part says of itself
     names = [record["sample_id"] for record in lines(out)]
     assert sorted(names) == sorted(ids(benchmark, range(12)))
 
