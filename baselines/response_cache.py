@@ -334,7 +334,7 @@ class ResponseCache:
         try:
             yield
             self._writer.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # Ctrl-C too: nothing half-written stays open
             with contextlib.suppress(sqlite3.Error):
                 self._writer.execute("ROLLBACK")
             raise

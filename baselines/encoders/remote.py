@@ -99,7 +99,7 @@ class RemoteEncoder:
         self._n_calls = 0
         try:
             self._process = self._start()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: neither folder nor process is left behind
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -115,7 +115,7 @@ class RemoteEncoder:
                 }
             )
             loaded = self._answer()["loaded"]
-        except BaseException:
+        except BaseException:  # Ctrl-C too: neither folder nor process is left behind
             self.close()
             raise
         self.dimension, self.max_tokens = loaded["dimension"], loaded["max_tokens"]

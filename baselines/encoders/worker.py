@@ -54,7 +54,7 @@ def main(folder: str) -> None:
     except FfrError as error:
         _send(answers, error=str(error))
         code = 0
-    except BaseException:
+    except BaseException:  # whatever it is, the other side must hear of it
         traceback.print_exc()  # the other side shows the last lines
         raise
     finally:

@@ -57,7 +57,7 @@ class Environment:
             try:
                 self._require_whole()
                 self.databases = self._open_databases(create)
-            except BaseException:
+            except BaseException:  # Ctrl-C too: the lock is given back
                 self._lmdb.close()
                 raise
 

@@ -55,7 +55,7 @@ class Space:
             if write:
                 self._see_to_record()
             self.record = read_record(folder)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: the lock is given back
             self.close()
             raise
 
