@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from baselines.encoders.images import ImageProblem
 from baselines.generative.chat import Completion
+from baselines.generative.doubtful import Doubtful
 from baselines.generative.engine import Engine, TokenCount
 from baselines.hf.batching import (
     BATCH_SIZE,
@@ -39,10 +40,6 @@ if TYPE_CHECKING:
     from baselines.machine import Machine
     from baselines.session import Session
 
-FAILURES: Final = 8
-"""After so many failures in a row the engine is taken to be broken."""
-FEW: Final = 2
-"""So many failures are no proof of that, if there is nothing else."""
 _FAILED: Final = (
     RuntimeError,
     ValueError,
@@ -64,53 +61,6 @@ class _Failure:
 
     reason: str
     memory: bool
-
-
-@dataclass(slots=True)
-class _Doubtful:
-    """Failures that may be the engine's: kept back until another request succeeds."""
-
-    waiting: list[tuple[ChatRequest, Completion]] = field(default_factory=list)
-    in_a_row: int = 0
-    succeeded: bool = False
-
-    def failed(
-        self, request: ChatRequest, completion: Completion, *, memory: bool
-    ) -> list[tuple[ChatRequest, Completion]]:
-        """Take up a failure, and give what need not be kept back.
-
-        Memory is short for the longest requests, and these come first: shorter ones may succeed.
-
-        Raises:
-            FfrError: If there were so many in a row that it cannot be the requests.
-        """
-        if memory and self.succeeded:
-            return [(request, completion)]
-        self.waiting.append((request, completion))
-        self.in_a_row += not memory
-        if self.in_a_row >= FAILURES or len(self.waiting) >= CHUNK:
-            raise _broken(self.waiting)
-        return []
-
-    def success(self) -> list[tuple[ChatRequest, Completion]]:
-        """What was kept back: it was the requests."""
-        released, self.waiting = self.waiting, []
-        self.in_a_row, self.succeeded = 0, True
-        return released
-
-    def end(self, *, stopped: bool) -> list[tuple[ChatRequest, Completion]]:
-        """What is left when there are no more requests.
-
-        Raises:
-            FfrError: If nothing ever succeeded.
-        """
-        if self.succeeded or not self.waiting:
-            return self.waiting
-        if stopped:
-            return []  # nobody knows; they are tried again
-        if len(self.waiting) > FEW:
-            raise _broken(self.waiting)
-        return self.waiting
 
 
 class HfEngine(Engine):
@@ -186,7 +136,7 @@ class HfEngine(Engine):
 
         ``latency_s`` is a request's share of its batch's time.
         """
-        doubtful = _Doubtful()
+        doubtful = Doubtful("the model")
         while not session.stop.is_set():
             chunk = list(islice(requests, CHUNK))
             if not chunk:
@@ -200,7 +150,7 @@ class HfEngine(Engine):
         _free_memory()
 
     def _chunk(
-        self, chunk: list[ChatRequest], session: Session, doubtful: _Doubtful
+        self, chunk: list[ChatRequest], session: Session, doubtful: Doubtful
     ) -> Iterator[tuple[ChatRequest, Completion]]:
         from baselines.hf.generation import overflow
 
@@ -313,15 +263,6 @@ class HfEngine(Engine):
             model=self._source.name,
             usage={"prompt_tokens": entry.length, "completion_tokens": 0},
         )
-
-
-def _broken(failures: Sequence[tuple[ChatRequest, Completion]]) -> FfrError:
-    request, completion = failures[-1]
-    return FfrError(
-        f"the model failed for {len(failures)} requests in a row, last for sample "
-        f"{request.sample_id!r}: {completion.error}\n  → they were not recorded; the same command "
-        "tries them again"
-    )
 
 
 def _is_memory(error: BaseException) -> bool:

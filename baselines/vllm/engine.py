@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gc
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cached_property
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Final
 
 from baselines.encoders.images import ImageProblem
 from baselines.generative.chat import Completion
+from baselines.generative.doubtful import Doubtful
 from baselines.generative.engine import Engine, TokenCount
 from baselines.generative.structured import ANSWER_SCHEMA
 from baselines.hf.checkpoint import find_source
@@ -43,55 +43,6 @@ CHUNK_PIXELS: Final = 100_000_000
 the model's own preparation they may be four times as large: 1.2 GB at most."""
 ENDING_S: Final = 30
 """Seconds that vLLM's processes have to end."""
-FAILURES: Final = 8
-"""After so many failures in a row the engine is taken to be broken."""
-FEW: Final = 2
-"""So many failures are no proof of that, if there is nothing else."""
-
-
-@dataclass(slots=True)
-class _Doubts:
-    """Failures that may be the engine's: kept back until another request succeeds."""
-
-    waiting: list[tuple[ChatRequest, Completion]] = field(default_factory=list)
-    succeeded: bool = False
-
-    def failed(self, request: ChatRequest, completion: Completion) -> None:
-        """Keep a failure back.
-
-        Raises:
-            FfrError: If there were so many in a row that it cannot be the requests.
-        """
-        self.waiting.append((request, completion))
-        if len(self.waiting) >= FAILURES:
-            raise self._broken()
-
-    def success(self) -> list[tuple[ChatRequest, Completion]]:
-        """What was kept back: it was the requests."""
-        released, self.waiting, self.succeeded = self.waiting, [], True
-        return released
-
-    def end(self, *, stopped: bool) -> list[tuple[ChatRequest, Completion]]:
-        """What is left when there are no more requests.
-
-        Raises:
-            FfrError: If nothing ever succeeded.
-        """
-        if self.succeeded or not self.waiting:
-            return self.waiting
-        if stopped:
-            return []  # nobody knows; they are tried again
-        if len(self.waiting) > FEW:
-            raise self._broken()
-        return self.waiting
-
-    def _broken(self) -> FfrError:
-        request, completion = self.waiting[-1]
-        return FfrError(
-            f"vllm failed for {len(self.waiting)} requests in a row, last for sample "
-            f"{request.sample_id!r}: {completion.error}\n  → they were not recorded; the same "
-            "command tries them again"
-        )
 
 
 class VllmEngine(Engine):
@@ -162,7 +113,7 @@ class VllmEngine(Engine):
                 "query=first: prompts differ from the start, so the queries of a dialogue share "
                 "next to nothing; -o query=last (the default) is faster"
             )
-        doubts = _Doubts()
+        doubts = Doubtful("vllm")
         before: tuple[int, int] | None = None
         while not session.stop.is_set():
             chunk = self._drawn(requests)
@@ -244,7 +195,7 @@ class VllmEngine(Engine):
         return self._options.context or self.context_tokens
 
     def _completed(
-        self, ready: list[Ready], session: Session, doubts: _Doubts
+        self, ready: list[Ready], session: Session, doubts: Doubtful
     ) -> Iterator[tuple[ChatRequest, Completion]]:
         """Complete requests; where all fail together, halves of them until the culprit is found."""
         try:
@@ -269,13 +220,11 @@ class VllmEngine(Engine):
         completion = _failure(reason)
         if is_too_long(reason):
             yield ready[0].request, Completion(None, Outcome.CONTEXT_OVERFLOW, error=reason)
-        elif doubts.succeeded:
-            yield ready[0].request, completion
         else:
-            doubts.failed(ready[0].request, completion)
+            yield from doubts.failed(ready[0].request, completion)
 
     def _taken(
-        self, ready: list[Ready], outputs: list[Any], session: Session, doubts: _Doubts
+        self, ready: list[Ready], outputs: list[Any], session: Session, doubts: Doubtful
     ) -> Iterator[tuple[ChatRequest, Completion]]:
         yield from doubts.success()
         options = self._options
