@@ -119,13 +119,14 @@ def _view(
     benchmark: Benchmark, sample: Sample, options: GenerativeOptions, tune_on: str | None
 ) -> PromptView:
     from baselines.generative.prompts import PromptBuilder
+    from baselines.generative.shots import shots_for
     from baselines.generative.structured import ANSWER_SCHEMA
     from baselines.generative.windows import sliding, whole
     from baselines.model import hidden
     from baselines.prompt_view import Asked, PromptView
 
     builder = PromptBuilder(options)
-    shots = _shots(benchmark, options, tune_on)
+    shots = shots_for(sample, _shots(benchmark, options, tune_on))
     if tune_on is not None and sample.split == tune_on:
         click.echo(f"note: `ffr run --tune-on {tune_on}` does not ask for this sample", err=True)
     asked = hidden(sample)

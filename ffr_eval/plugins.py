@@ -27,6 +27,8 @@ METRICS: Final = "ffr.metrics"
 """A metric: an :class:`ffr_eval.metrics.metric.MetricFamily`."""
 MODELS: Final = "ffr.models"
 """A model: a subclass of :class:`baselines.model.Model`."""
+PROMPTS: Final = "ffr.prompts"
+"""Renders the requests of a run again: a function as :func:`baselines.run_prompts.run_prompts`."""
 
 
 OURS: Final = "ffr-eval"

@@ -15,8 +15,8 @@ import numpy as np
 from baselines.generative.chat import ChatRequest
 from baselines.generative.options import GenerativeOptions, check_options
 from baselines.generative.prompts import PromptBuilder, reached_ids
-from baselines.generative.shots import choose_shots
-from baselines.generative.structured import ANSWER_SCHEMA
+from baselines.generative.request_hash import PROMPTS, plain_messages, request_hash, schema_of
+from baselines.generative.shots import choose_shots, shots_for
 from baselines.generative.windows import View, fitting, joined, merged_reach, sliding, whole
 from baselines.model import Capabilities, Model, Preview, hidden
 from baselines.session import Session
@@ -210,7 +210,7 @@ class GenerativeModel(Model):
             prompt_hash=self._prompts.hash,
             shots=tuple(sample.sample_id for sample in self._examples()),
             requests=asked,
-            schema=None if self._asked.answer == "markup" else ANSWER_SCHEMA,
+            schema=schema_of(self._asked),
             root=benchmark.root,
         )
         return "\n".join(prompt_lines(view))
@@ -256,9 +256,7 @@ class GenerativeModel(Model):
 
     def _request(self, view: View) -> ChatRequest:
         sample = view.sample
-        own = sample.dialogue.dialogue_id  # an example on the same dialogue would give answers away
-        shots = [shot for shot in self._examples() if shot.dialogue.dialogue_id != own]
-        messages = self._prompts.messages(sample, shots)
+        messages = self._prompts.messages(sample, shots_for(sample, self._examples()))
         return ChatRequest(sample.sample_id, view.part, messages, sample.dialogue.dialogue_id)
 
     # --- Predictions
@@ -293,7 +291,9 @@ class GenerativeModel(Model):
                     continue
                 waiting.views = [view for view, _ in parts]
                 pending[waiting.sample.sample_id] = waiting
-                yield from (request for _, request in parts)
+                for _, request in parts:
+                    waiting.sent.append(self._hash(request))
+                    yield request
 
         n_answers = n_cached = 0
 
@@ -322,6 +322,9 @@ class GenerativeModel(Model):
             text = f"{n_cached} of {n_answers} answers are from the response cache"
             session.note(f"{text} (--refresh asks again)")
 
+    def _hash(self, request: ChatRequest) -> str:
+        return request_hash(plain_messages(request.messages), schema_of(self._asked))
+
     def _smaller(self, pending: _Pending) -> float | None:
         """Tokens that a prompt of the sample may have after some were refused as too long.
 
@@ -337,7 +340,11 @@ class GenerativeModel(Model):
 
 
 class _Pending:
-    """A sample of which not all requests are completed."""
+    """A sample of which not all requests are completed.
+
+    Attributes:
+        sent: The hash of each request that was handed to the engine, in the order of the views.
+    """
 
     def __init__(
         self, sample: Sample, most: float | None = None, earlier: tuple[Completion, ...] = ()
@@ -346,7 +353,9 @@ class _Pending:
         self.most = most
         self.n_rounds = 0
         self.views: list[View] = []
+        self.sent: list[str] = []
         self._earlier = earlier
+        self._sent_before: list[str] = []
         self._completions: dict[int, Completion] = {}
         self._reached: dict[int, Reach | None] = {}
 
@@ -354,6 +363,7 @@ class _Pending:
         """The same sample, to be asked again in windows of so many tokens."""
         again = _Pending(self.sample, most, (*self._earlier, *self._completions.values()))
         again.n_rounds = self.n_rounds + 1
+        again._sent_before = self.sent
         return again
 
     def take(self, request: ChatRequest, completion: Completion) -> None:
@@ -399,7 +409,9 @@ class _Pending:
         reached = merged_reach(self.views, [self._reached[view.part] for view in self.views])
         if reached is not None:
             reached = self._in_order(reached)
-        return self._with_earlier(joined(self.sample, self.views, completions, merge, reached))
+        prediction = joined(self.sample, self.views, completions, merge, reached)
+        noted = {**(prediction.meta or {}), PROMPTS: self.sent}
+        return self._with_earlier(replace(prediction, meta=noted))
 
     def overflow(self, overflow: str) -> Prediction:
         """The prediction if nothing, or nothing smaller, can be sent."""
@@ -415,7 +427,7 @@ class _Pending:
             Outcome.CONTEXT_OVERFLOW,
             reached_utt_ids=(),
             reached_img_ids=(),
-            meta={"error": error},
+            meta={"error": error, PROMPTS: self._sent_before},
         )
         return self._with_earlier(prediction)
 

@@ -53,6 +53,12 @@ def choose_shots(samples: Sequence[Sample], options: GenerativeOptions) -> list[
     return chosen[: options.shots]
 
 
+def shots_for(sample: Sample, shots: Sequence[Sample]) -> list[Sample]:
+    """The examples that a sample is asked with: one on its dialogue would give answers away."""
+    own = sample.dialogue.dialogue_id
+    return [shot for shot in shots if shot.dialogue.dialogue_id != own]
+
+
 def _draw(seed: int, sample_id: str) -> bytes:
     return hashlib.sha256(f"{seed} {sample_id}".encode("utf-8", "surrogatepass")).digest()
 

@@ -77,7 +77,7 @@ def sliding(sample: Sample, window: int, stride: int | None = None) -> list[View
     if last <= 0:
         return [whole(sample)]
     starts = [*range(0, last, stride), last]
-    return [_view(sample, part, start, start + window) for part, start in enumerate(starts)]
+    return [view_of(sample, part, start, start + window) for part, start in enumerate(starts)]
 
 
 def fitting(sample: Sample, fits: Callable[[View], bool]) -> list[View] | None:
@@ -104,7 +104,7 @@ def fitting(sample: Sample, fits: Callable[[View], bool]) -> list[View] | None:
 
     def fit(start: int, stop: int) -> bool:
         if (start, stop) not in known:
-            known[start, stop] = fits(_view(sample, len(bounds), start, stop))
+            known[start, stop] = fits(view_of(sample, len(bounds), start, stop))
         return known[start, stop]
 
     def fits_from(start: int, length: int) -> bool:
@@ -130,7 +130,7 @@ def fitting(sample: Sample, fits: Callable[[View], bool]) -> list[View] | None:
             begin = n_turns - found
         before, stop, size = begin, begin + found, found
         bounds.append((begin, stop))
-    return [_view(sample, part, *bound) for part, bound in enumerate(bounds)] or None
+    return [view_of(sample, part, *bound) for part, bound in enumerate(bounds)] or None
 
 
 def merged_reach(views: Sequence[View], found: Sequence[Reach | None]) -> Reach | None:
@@ -279,7 +279,7 @@ def _meta_of_windows(windows: Sequence[WindowRecord]) -> dict[str, Any]:
     return meta
 
 
-def _view(sample: Sample, part: int, start: int, stop: int) -> View:
+def view_of(sample: Sample, part: int, start: int, stop: int) -> View:
     """The turns ``start … stop - 1``; gold is left out, as its ids are of the whole dialogue."""
     turns = sample.dialogue.turns[start:stop]
     img_ids = tuple(dict.fromkeys(img_id for turn in turns for img_id in turn.img_ids))
