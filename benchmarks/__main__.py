@@ -15,6 +15,7 @@ from benchmarks import (
     importing,
     inference,
     kernel,
+    leaderboard,
     rewards,
 )
 from benchmarks.measure import table
@@ -31,6 +32,7 @@ BENCHMARKS = {
     "coherence": coherence.run,
     "api": api.run,
     "hf": hf.run,
+    "leaderboard": leaderboard.run,
 }
 
 

@@ -43,6 +43,7 @@ from ffr_eval.uncertainty import Resampling
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from ffr_eval.metrics.metric import Better
     from ffr_eval.metrics.protocols import Evaluation, ProtocolName
     from ffr_eval.metrics.retrieval import FloatArray
 
@@ -360,6 +361,88 @@ def _to_show(
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a run stands among others; without ranks if it has no value or is incomplete.
+
+    Attributes:
+        place: Of the run among those given.
+        rank_lo, rank_hi, tier: As of :class:`RankedRun`.
+    """
+
+    place: int
+    rank_lo: int | None
+    rank_hi: int | None
+    tier: int | None
+
+
+def standings(
+    names: Sequence[str],
+    values: FloatArray,
+    incomplete: Sequence[bool],
+    couples: Sequence[tuple[int, int]],
+    p_holm: FloatArray,
+    better: Better,
+    alpha: float = ALPHA,
+) -> tuple[Standing, ...]:
+    """What tests of pairs say about the order of runs, best first, in the order of ``ranks``.
+
+    Args:
+        names: Of the runs; of equal values the first name comes first.
+        values: The metric of each run, NaN where undefined.
+        incomplete: Whether each run is.
+        couples: Places of the two runs of each pair.
+        p_holm: Of each pair, adjusted; NaN where it is not tested.
+        better: Which values are better.
+        alpha: The family-wise level of the tests.
+    """
+    direction = 1 if better == "higher" else -1
+    wins = np.zeros((len(names), len(names)), dtype=bool)
+    for (a, b), p in zip(couples, p_holm, strict=True):
+        if p <= alpha:
+            first_wins = direction * (values[a] - values[b]) > 0
+            wins[(a, b) if first_wins else (b, a)] = True
+    rankable = np.where(incomplete, math.nan, values)
+    order = sorted(
+        range(len(names)),
+        key=lambda place: (
+            incomplete[place],
+            math.isnan(values[place]),
+            -direction * np.nan_to_num(values[place]),
+            names[place],
+        ),
+    )
+    lo, hi = rank_intervals(rankable, wins)
+    ranked_first = [place for place in order if not math.isnan(rankable[place])]
+    return tuple(
+        Standing(place, int(lo[place]) or None, int(hi[place]) or None, tier)  # 0: not ranked
+        for place, tier in zip_longest(order, tiers(ranked_first, wins))
+    )
+
+
+def pairs_of(
+    names: Sequence[str],
+    sums: FloatArray,
+    metric: Metric,
+    couples: Sequence[tuple[int, int]],
+    resampling: Resampling,
+    incomplete: Sequence[bool],
+    alpha: float = ALPHA,
+) -> tuple[Pair, ...]:
+    """Some pairs of runs whose summed terms are known; ``p_holm`` is adjusted for these alone.
+
+    Args:
+        names: Of the runs.
+        sums: The terms of each run and dialogue, shape ``(runs, dialogues, k)``.
+        metric: The metric.
+        couples: Places of the two runs of each pair.
+        resampling: How uncertainty is computed.
+        incomplete: Whether each run is; it is not tested then.
+        alpha: The level of the tests.
+    """
+    return _Figures.of(sums, metric, resampling, alpha, incomplete, couples).pairs(names)
+
+
+@dataclass(frozen=True, slots=True)
 class _Figures:
     """Values, resampled values and tests of all runs.
 
@@ -391,10 +474,11 @@ class _Figures:
         resampling: Resampling,
         alpha: float,
         incomplete: Sequence[bool],
+        couples: Sequence[tuple[int, int]] | None = None,
     ) -> _Figures:
         found = [metric.of_terms(of_run) for of_run in sums]
         values = np.array([math.nan if value is None else value for value in found])
-        couples = list(combinations(range(len(sums)), 2))
+        couples = list(combinations(range(len(sums)), 2) if couples is None else couples)
         p = np.full(len(couples), math.nan)
         replicates = np.full((len(sums), resampling.replicates), math.nan)
         if sums.shape[1] > 1:  # one dialogue says nothing about how dialogues differ
@@ -433,27 +517,18 @@ class _Figures:
         )
 
     def ranks(self, names: Sequence[str]) -> tuple[RankedRun, ...]:
-        direction = 1 if self.metric.better == "higher" else -1
-        better = np.zeros((len(names), len(names)), dtype=bool)
-        for (a, b), p in zip(self.couples, self.p_holm, strict=True):
-            if p <= self.alpha:
-                first_wins = direction * (self.values[a] - self.values[b]) > 0
-                better[(a, b) if first_wins else (b, a)] = True
-        rankable = np.where(self.incomplete, math.nan, self.values)
-        order = sorted(
-            range(len(names)),
-            key=lambda place: (
-                self.incomplete[place],
-                math.isnan(self.values[place]),
-                -direction * np.nan_to_num(self.values[place]),
-                names[place],
-            ),
-        )
-        lo, hi = rank_intervals(rankable, better)
         left_out = self._left_out()
         ranked = []
-        ranked_first = [place for place in order if not math.isnan(rankable[place])]
-        for place, tier in zip_longest(order, tiers(ranked_first, better)):
+        for standing in standings(
+            names,
+            self.values,
+            self.incomplete,
+            self.couples,
+            self.p_holm,
+            self.metric.better,
+            self.alpha,
+        ):
+            place = standing.place
             value = float(self.values[place])
             without = None if left_out is None else left_out[place]
             ranked.append(
@@ -461,9 +536,9 @@ class _Figures:
                     model=names[place],
                     value=_or_none(value),
                     ci95=self._interval(value, self.replicates[place], without),
-                    rank_lo=int(lo[place]) or None,  # 0: not ranked
-                    rank_hi=int(hi[place]) or None,
-                    tier=tier,
+                    rank_lo=standing.rank_lo,
+                    rank_hi=standing.rank_hi,
+                    tier=standing.tier,
                     incomplete=bool(self.incomplete[place]),
                 )
             )

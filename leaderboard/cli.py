@@ -4,31 +4,54 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from leaderboard.settings import Settings
+
 LOOPBACK: Final = "127.0.0.1"
 FIRST_PORT: Final = 8501
 
 _PORTS_TRIED: Final = 100
 _OPEN_WITHIN: Final = 30.0  # seconds
-_LOCAL_HOSTS: Final = (LOOPBACK, "localhost", "::1")
+
+
+def _url(_: click.Context, __: click.Parameter, value: str | None) -> str:
+    parts = urlsplit(value or "")
+    if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query):
+        raise click.BadParameter(f"no address such as https://lab.example/ffr: {value!r}")
+    return (value or "").rstrip("/")
+
+
+def _origins(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        parts = urlsplit(value)
+        plain = value == f"{parts.scheme}://{parts.netloc}" and value.isascii()
+        if parts.scheme != "https" or not parts.hostname or not plain or set(value) & set(" ;,'\""):
+            raise click.BadParameter(f"no origin such as https://huggingface.co: {value!r}")
+    return values
 
 
 @click.command(
     epilog="""\b
 Examples:
-  ffr board runs
-  ffr board ffr-demo --port 8600 --no-browser
-  ffr board runs/bm25
+  ffr board runs                          publish the run folders below runs, and show them
+  ffr board runs/bm25 runs/clip           only these two
+  ffr board site --port 8600 --no-browser a site that `ffr publish` made
+  ffr board site --read-only              take no votes and no submissions
+  ffr board site --host 0.0.0.0 --public-url https://lab.example/ffr --state /srv/ffr-state
 """,
 )
-@click.argument("runs_dir", metavar="RUNS_DIR", type=click.Path(path_type=Path))
+@click.argument(
+    "places", metavar="SITE_OR_RUNS...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
@@ -43,83 +66,97 @@ Examples:
     metavar="ADDRESS",
     help="The address to serve on; any but this machine's own lets others look.",
 )
-def board(runs_dir: Path, port: int | None, no_browser: bool, host: str) -> None:
-    """Show the runs in RUNS_DIR in the browser: a table, details, reported results.
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where votes and submissions are kept.  [default: below $XDG_STATE_HOME/ffr/boards]",
+)
+@click.option("--read-only", is_flag=True, help="Take no votes and no submissions.")
+@click.option(
+    "--public-url",
+    callback=_url,
+    metavar="URL",
+    help="Where a reverse proxy serves the board; other host names are refused then.",
+)
+@click.option(
+    "--embed-in",
+    multiple=True,
+    callback=_origins,
+    metavar="ORIGIN",
+    help="A site whose pages may show the board in a frame, such as https://huggingface.co.",
+)
+@click.option("--access-log", is_flag=True, help="Write a line a request to standard error.")
+def board(
+    places: tuple[Path, ...],
+    port: int | None,
+    no_browser: bool,
+    host: str,
+    state: Path | None,
+    read_only: bool,
+    public_url: str,
+    embed_in: tuple[str, ...],
+    access_log: bool,
+) -> None:
+    """Show a leaderboard in the browser: of a published site, or of run folders.
 
-    RUNS_DIR holds run folders, up to two levels deep, or is one. New and growing runs appear when
-    the page is loaded again. Ctrl-C ends the board.
+    SITE_OR_RUNS is a site that `ffr publish` made, or run folders, or folders that hold run folders
+    up to two levels deep. Run folders are published into the cache first; what has not changed
+    since the last time is not computed again. Ctrl-C ends the board.
     """
-    from leaderboard.run_folders import require_runs
+    from leaderboard import server_options
+    from leaderboard.local_site import cookie_secret, prepare, state_folder
 
     _require_installed()
-    places = require_runs(runs_dir)
+    if read_only and state is not None:
+        raise click.UsageError("--read-only keeps no state: leave out --state")
+    _free_port(host, port)  # publishing may take long: refuse before it what would fail after it
+    folder = None if read_only else state_folder(state, places)
+    os.environ[server_options.COOKIE_SECRET] = cookie_secret(folder)
+    site, runs = prepare(places)
     port = _free_port(host, port)
     url = f"http://{_in_url(host)}:{port}"
-    plural = "" if len(places) == 1 else "s"
-    click.echo(f"{len(places)} run folder{plural} in {runs_dir}")
-    if host not in _LOCAL_HOSTS:
+    if host not in server_options.LOCAL_HOSTS:
         click.echo(
-            f"warning: {host} is not only this machine: everyone who can reach it sees the runs,"
-            " their options and paths; there is no password",
+            f"warning: {host} is not only this machine: everyone who can reach it sees the site"
+            " and may vote and submit, unless it is --read-only; there is no password",
             err=True,
         )
-    click.echo(f"the board is at {url} (Ctrl-C ends it)")
+    click.echo(f"the board is at {url}{server_options.base_path(public_url)} (Ctrl-C ends it)")
+    if access_log:
+        _write_access_log()
     if not no_browser:
         _open_when_ready(host, port, url)
-    with contextlib.suppress(KeyboardInterrupt):  # before Streamlit listens to it itself
-        _serve(runs_dir, host, port)
+    from leaderboard.settings import Settings
+
+    settings = Settings(
+        site=str(site),
+        state=None if folder is None else str(folder),
+        runs=tuple(map(str, runs)),
+        public_url=public_url,
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        _serve(settings, host, port, embed_in)
 
 
-def server_options(host: str, port: int) -> dict[str, object]:
-    """Streamlit's settings; given as flags, so that no configuration file can weaken them."""
-    options: dict[str, object] = {
-        "server.address": host,
-        "server.port": port,
-        # We open the browser: Streamlit would first ask for an e-mail address.
-        "server.headless": True,
-        "server.enableCORS": True,
-        "server.enableXsrfProtection": True,
-        "server.enableStaticServing": False,
-        "server.fileWatcherType": "none",
-        "client.showErrorDetails": "none",
-        "client.showErrorLinks": False,
-        "client.disableDataExport": True,
-        "client.toolbarMode": "viewer",
-        "browser.gatherUsageStats": False,
-        "logger.level": "warning",
-        # Its greeting would ask a third party for our address when the host is 0.0.0.0.
-        "logger.hideWelcomeMessage": True,
-        "theme.light.primaryColor": "#0072B2",
-        "theme.dark.primaryColor": "#56B4E9",
-    }
-    if host in _LOCAL_HOSTS:  # a page elsewhere must not reach us by a name that it lets point here
-        options["server.allowedHosts"] = _LOCAL_HOSTS
-    return options
+def _serve(settings: Settings, host: str, port: int, embed_in: tuple[str, ...]) -> None:
+    """Run the server in this process until it is told to stop."""
+    from leaderboard import server_options
+    from leaderboard.settings import store
 
-
-def _serve(runs_dir: Path, host: str, port: int) -> None:
-    """Run Streamlit in this process until it is told to stop.
-
-    Through its documented command line rather than ``bootstrap.run``, which is internal; in this
-    process rather than in a child, so that there is one process to stop and one exit code.
-    """
-    from streamlit.web.cli import main as streamlit
-
-    flags = [
-        f"--{name}={_flag(item)}"
-        for name, value in server_options(host, port).items()
-        for item in (value if isinstance(value, tuple) else (value,))
-    ]
-    script = str(Path(__file__).with_name("app.py"))
+    hosts = server_options.hosts_of(host, settings.public_url)
+    store(settings)
+    server_options.store(server_options.ServerSettings(hosts, embed_in))
+    options = server_options.streamlit_options(host, port, settings.public_url, embed_in)
     with contextlib.ExitStack() as stack:
         # It prints when it is told to stop, and would go on if nobody can read that any more.
         nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
         stack.enter_context(contextlib.redirect_stdout(nowhere))
-        streamlit(["run", script, *flags, "--", str(runs_dir)], standalone_mode=False)
+        from leaderboard import server
 
-
-def _flag(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        # The folder of what was started goes on the search path: this one hides no other module.
+        sys.argv = [str(server.SCRIPT)]
+        server.app.run(config=options)
 
 
 def _require_installed() -> None:
@@ -132,7 +169,7 @@ def _require_installed() -> None:
 
     from ffr_eval.errors import MissingExtraError
 
-    if any(find_spec(name) is None for name in ("streamlit", "altair", "pandas")):
+    if any(find_spec(name) is None for name in ("streamlit", "duckdb", "pyarrow", "pandas")):
         raise MissingExtraError("ffr board", "leaderboard")
 
 
@@ -193,6 +230,19 @@ def _is_free(host: str, port: int) -> bool:
 def _in_url(host: str) -> str:
     host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 - only compared
     return f"[{host}]" if ":" in host else host
+
+
+def _write_access_log() -> None:
+    import logging
+
+    from leaderboard.http_guards import ACCESS
+
+    log = logging.getLogger(ACCESS)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
 
 
 def _open_when_ready(host: str, port: int, url: str) -> None:

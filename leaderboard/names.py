@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +23,10 @@ NOTHING: Final = "(no name)"
 
 _NAME: Final = re.compile(r"[\w.\-/ ()+]{1,80}")
 _INVISIBLE_LETTERS: Final = frozenset("\u115f\u1160\u3164\uffa0")
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", *"＝＋－＠")
+_HOST: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,24}", re.IGNORECASE)
+_IN_LINKS: Final = re.compile(r"[A-Za-z0-9\-._~/?#=&+,:;@%]{1,300}")
+"""What of ASCII a link may have: nothing that ends it in Markdown or HTML."""
 
 
 def is_plain(text: str) -> bool:
@@ -29,6 +34,7 @@ def is_plain(text: str) -> bool:
     return name(text) == text
 
 
+@lru_cache(maxsize=16_384)
 def name(text: str) -> str:
     """A name that is safe in every widget, Markdown ones included, and looks like what it is.
 
@@ -74,6 +80,30 @@ def csv_cell(value: object) -> object:
     if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA):
         return f"'{value}"
     return value
+
+
+def latex(text: str) -> str:
+    """One line of any text for LaTeX, where nothing of it is a command."""
+    from ffr_eval.report.run_report.latex import escaped
+
+    return str(escaped(line(text)))
+
+
+def https_link(text: str | None) -> str | None:
+    """A link that may be followed from the board: the text itself, or ``None`` if it is none.
+
+    Only ``https`` to a named host, at its usual port, without user and password; so no
+    ``javascript:``, no file, no address of the operator's own network by number.
+    """
+    if text is None or not _IN_LINKS.fullmatch(text) or not text.lower().startswith("https://"):
+        return None
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return None
+    plain = "@" not in parts.netloc and port in (None, 443)
+    return text if plain and _HOST.fullmatch(parts.hostname or "") else None
 
 
 def _is_visible(character: str) -> bool:

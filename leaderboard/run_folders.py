@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+CARD: Final = "card.json"
+"""What a run folder may say of itself beside its record."""
+
 DEEPEST: Final = 2
 """How many levels below the given folder run folders are looked for."""
 
@@ -89,7 +92,7 @@ def benchmark_stamp(place: str) -> Stamp:
 
 def irregular_file(path: Path) -> Path | None:
     """A file of a run folder that is no ordinary one: reading a pipe would never end."""
-    for file in (path / RECORD, path / PREDICTIONS):
+    for file in (path / RECORD, path / PREDICTIONS, path / CARD):
         try:
             mode = file.stat().st_mode
         except (OSError, ValueError):

@@ -5,14 +5,17 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ffr_eval.benchmark.reader import resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from streamlit.testing.v1 import AppTest
 
 MODELS = ("none", "all", "random", "oracle")
 
@@ -34,3 +37,40 @@ def runs(made: Path, tmp_path: Path) -> Path:
     """Run folders of four models, free to be changed."""
     shutil.copytree(made / "runs", tmp_path / "runs")
     return tmp_path / "runs"
+
+
+@pytest.fixture(scope="session")
+def synthetic_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small published site of two boards, the second with hidden gold; never changed."""
+    from tests.leaderboard.synthetic import write_site
+
+    folder = tmp_path_factory.mktemp("synthetic") / "site"
+    return write_site(folder, n_boards=2, hidden=True)
+
+
+@pytest.fixture
+def open_page(synthetic_site: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
+    """``open_page("model", models="a,b")``: a page by Streamlit's own test driver, run once.
+
+    ``settings=Settings(…)`` opens it on another site than the synthetic one.
+    """
+    from streamlit.testing.v1 import AppTest
+    from streamlit.util import calc_hash
+
+    from leaderboard import settings as store
+
+    # Not app.py itself: the test driver would take the folder pages/ beside it for the menu.
+    script = "from leaderboard.app import main\n\nmain()\n"
+
+    def opened(page: str, *, settings: Any = None, **query: str) -> AppTest:
+        monkeypatch.setenv(store.VARIABLE, "")
+        store.store(settings or store.Settings(site=str(synthetic_site)))
+        app = AppTest.from_string(script, default_timeout=60)
+        app._page_hash = calc_hash(page)  # pages that are functions have no other way in
+        for name, value in query.items():
+            app.query_params[name] = value
+        app.run()
+        assert not app.exception, app.exception
+        return app
+
+    return opened

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import os
 import re
-import signal
+import shutil
 import socket
-import subprocess
-import sys
-import time
+import stat
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from leaderboard.cli import server_options
+from leaderboard.local_site import SECRET, cookie_secret, state_folder
+from tests.leaderboard.browser.driving import start_board
+from tests.leaderboard.synthetic import write_site
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.conftest import Cli
 
-SECONDS = 60
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_site(tmp_path_factory.mktemp("cli") / "site", n_runs=3, n_samples=8)
 
 
 def test_a_folder_that_is_not_there(cli: Cli, tmp_path: Path) -> None:
@@ -42,6 +45,17 @@ def test_a_file(cli: Cli, runs: Path) -> None:
     assert "not a folder" in cli.refused("board", runs / "none" / "run.json")
 
 
+def test_a_broken_site(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{}")
+    said = cli.refused("board", tmp_path)
+    assert "manifest.json" in said
+    assert "missing required field" in said
+
+
+def test_a_site_and_runs(cli: Cli, runs: Path, site: Path) -> None:
+    assert "give one site, or run folders only" in cli.refused("board", runs, site)
+
+
 def test_a_busy_port(cli: Cli, runs: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -52,8 +66,23 @@ def test_a_busy_port(cli: Cli, runs: Path) -> None:
     assert "--port" in said
 
 
-def test_a_host_that_is_not_ours(cli: Cli, runs: Path) -> None:
-    assert "--host" in cli.refused("board", runs, "--host", "192.0.2.1", "--no-browser")
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--host", "192.0.2.1"], "--host"),
+        (["--public-url", "lab.example"], "https://lab.example/ffr"),
+        (["--public-url", "ftp://lab.example"], "https://lab.example/ffr"),
+        (["--embed-in", "https://a.example/path"], "no origin"),
+        (["--embed-in", "https://a.example; script-src *"], "no origin"),
+        (["--embed-in", "http://a.example"], "no origin"),
+        (["--embed-in", "*"], "no origin"),
+        (["--read-only", "--state", "somewhere"], "--read-only keeps no state"),
+    ],
+)
+def test_options_that_make_no_sense(
+    cli: Cli, site: Path, options: list[str], expected: str
+) -> None:
+    assert expected in cli.refused("board", site, "--no-browser", *options)
 
 
 def test_streamlit_is_missing(cli: Cli, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,23 +90,47 @@ def test_streamlit_is_missing(cli: Cli, runs: Path, monkeypatch: pytest.MonkeyPa
     assert "ffr-eval[leaderboard]" in cli.refused("board", runs)
 
 
-def test_settings_are_known_and_closed() -> None:
-    from streamlit import config
-
-    options = server_options("127.0.0.1", 8501)
-    known = config._config_options_template
-    assert [name for name in options if name not in known] == []
-    assert options["server.address"] == "127.0.0.1"
-    assert options["client.showErrorDetails"] == "none"
-    assert options["client.disableDataExport"] is True
-    assert options["browser.gatherUsageStats"] is False
-    assert "server.allowedHosts" in options
-    assert "server.allowedHosts" not in server_options("0.0.0.0", 8501)  # noqa: S104
+def test_help_has_examples(cli: Cli) -> None:
+    said = cli("board", "--help").out
+    assert "ffr board site --read-only" in said
+    assert "XDG_STATE_HOME" in said
 
 
-@pytest.fixture
-def server(runs: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """The board on the first free port, with a configuration file that would open it up."""
+def test_the_state_folder_is_ours_alone(
+    tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+    folder = state_folder(None, [site])
+    assert folder.parent == (tmp_path / "home" / "ffr" / "boards").resolve()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    secret = cookie_secret(folder)
+    assert stat.S_IMODE((folder / SECRET).stat().st_mode) == 0o600
+    assert cookie_secret(folder) == secret  # a restart ends no session
+    assert cookie_secret(None) != cookie_secret(None)
+    assert state_folder(tmp_path / "mine", [site]) == (tmp_path / "mine").resolve()
+
+
+def test_state_that_cannot_be_kept(cli: Cli, site: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    said = cli.refused("board", site, "--no-browser", "--state", tmp_path / "file")
+    assert "--state" in said
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / SECRET).write_text("short")
+    said = cli.refused("board", site, "--no-browser", "--state", tmp_path / "state")
+    assert "holds no secret" in said
+
+
+def get(url: str, **headers: str) -> tuple[int, Any, bytes]:
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        return answer.status, answer.headers, answer.read()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent another way")
+def test_a_real_server(runs: Path, tmp_path: Path) -> None:
+    """Run folders are published first; a configuration that would open it up changes nothing."""
+    for model in ("all", "random"):
+        shutil.rmtree(runs / model)
     settings = tmp_path / ".streamlit"
     settings.mkdir()
     lines = (
@@ -85,58 +138,57 @@ def server(runs: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         'address = "0.0.0.0"',
         "enableXsrfProtection = false",
         "enableCORS = false",
+        "enableStaticServing = true",
+        "[client]",
+        'showErrorDetails = "full"',
     )
     (settings / "config.toml").write_text("\n".join(lines))
-    command = [sys.executable, "-m", "ffr_eval", "board", str(runs), "--no-browser"]
-    process = subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    yield process
-    if process.poll() is None:
-        process.kill()
-        process.wait()
-    assert process.stdout is not None
-    process.stdout.close()
+    environment = {
+        "STREAMLIT_SERVER_ENABLE_CORS": "false",
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "HOME": str(tmp_path),
+    }
+    board = start_board(runs, tmp_path, **environment)
+    try:
+        said = board.said()
+        assert said.startswith("2 run folders in ")
+        assert re.search(r"http://127\.0\.0\.1:\d+", said)
+        assert get(f"{board.url}/_stcore/health")[::2] == (200, b"ok")
+        assert b"<title>" in get(board.url)[2]
+        headers = get(f"{board.url}/_stcore/health", Origin="http://evil.example")[1]
+        assert headers.get("Access-Control-Allow-Origin") != "*"
+        assert listens_on(board.url) == ["127.0.0.1"]
+        assert get(f"{board.url}/data/runs.parquet")[0] == 200
+        assert [path.name for path in (tmp_path / "cache" / "ffr" / "sites").glob("*/*.json")]
+    finally:
+        code = board.stop()
+    assert code == 0, board.said()
+    assert "Traceback" not in board.said()
+    assert "Streamlit" not in board.said()
+    assert (board.state / SECRET).is_file()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent another way")
-def test_a_real_server(server: subprocess.Popen[str]) -> None:
-    assert server.stdout is not None
-    assert server.stdout.readline().startswith("4 run folders in ")
-    url = re.findall(r"http://127\.0\.0\.1:\d+", server.stdout.readline())[0]
-    assert wait_for(f"{url}/_stcore/health", server) == (200, b"ok")
-    assert b"<title>" in wait_for(url, server)[1]
-    request = urllib.request.Request(  # noqa: S310
-        f"{url}/_stcore/health", headers={"Origin": "http://evil.example"}
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-        assert answer.headers.get("Access-Control-Allow-Origin") != "*"
-    assert listens_on(url) == ["127.0.0.1"]
-    server.send_signal(signal.SIGINT)
-    rest = server.communicate(timeout=SECONDS)[0]
-    assert server.returncode == 0, rest
-    assert "Traceback" not in rest
-
-
-def wait_for(url: str, server: subprocess.Popen[str]) -> tuple[int, bytes]:
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end and server.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310
-                return answer.status, answer.read()
-        except urllib.error.URLError:
-            time.sleep(0.1)
-    pytest.fail(f"{url} does not answer")
+def test_below_a_path_for_others(site: Path, tmp_path: Path) -> None:
+    """As behind a reverse proxy: below its path, by its name, and without state."""
+    options = ("--host", "0.0.0.0", "--public-url", "https://lab.example/ffr", "--read-only")  # noqa: S104
+    board = start_board(site, tmp_path, *options)
+    try:
+        assert "warning: 0.0.0.0 is not only this machine" in board.said()
+        assert urlsplit(board.url).path == "/ffr"
+        status, headers, _ = get(f"{board.url}/data/runs.parquet", Host="lab.example")
+        assert status == 200
+        assert "wss://lab.example" in get(board.url)[1]["Content-Security-Policy"]
+        assert "max-age" in headers["Strict-Transport-Security"]
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            get(f"{board.url}/healthz", Host="evil.example")
+    finally:
+        assert board.stop() == 0
+    assert not board.state.exists()
 
 
 def listens_on(url: str) -> list[str]:
     """The addresses of this machine on which the port of ``url`` answers."""
-    port = int(url.rpartition(":")[2])
+    port = urlsplit(url).port
     addresses = ["127.0.0.1", *socket.gethostbyname_ex(socket.gethostname())[2]]
     found = []
     for address in dict.fromkeys(addresses):

@@ -1,0 +1,1 @@
+"""Components that draw dialogues and prompts: all text of others as text, never as HTML."""

@@ -1,0 +1,1 @@
+"""What the pages read from a site; no user interface in here."""

@@ -1,0 +1,1 @@
+"""The published site: its tables, its manifest, and reading it."""

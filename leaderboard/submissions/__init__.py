@@ -1,0 +1,1 @@
+"""Submissions: reading uploads safely, the private report, daily limits, and the review queue."""

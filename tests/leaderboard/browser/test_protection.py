@@ -1,0 +1,202 @@
+"""What protects visitors whatever a page does: the policy, errors without details, own sessions."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pyarrow.parquet as pq
+import pytest
+
+from leaderboard.site.schema import TABLES
+from tests.leaderboard.browser.driving import emulate, free_port, ready, start_board, visit
+from tests.leaderboard.synthetic import write_site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
+    from tests.leaderboard.browser.driving import Board, Watched
+
+PAGES = ("", "compare", "samples", "model", "arena", "submit", "about")
+
+# Every way to fetch something or to run something that the policy has to stop.
+ATTACKS = """
+async () => {
+  const add = (tag, set) => {
+    const made = document.createElement(tag);
+    Object.entries(set).forEach(([name, value]) => made.setAttribute(name, value));
+    document.body.append(made);
+    return made;
+  };
+  add('script', {}).textContent = 'window.ran = "inline"';
+  const script = document.createElement('script');
+  script.textContent = 'window.ran = "inline script"';
+  document.body.append(script);
+  add('script', {src: 'http://127.0.0.2:9/a.js'});
+  add('script', {src: 'data:text/javascript,window.ran="data"'});
+  add('img', {src: 'x', onerror: 'window.ran = "handler"'});
+  add('img', {src: 'http://127.0.0.2:9/a.png'});
+  add('iframe', {src: 'http://127.0.0.2:9/frame'});
+  add('iframe', {srcdoc: '<script>top.ran = "frame"</scr' + 'ipt>'});
+  add('object', {data: 'http://127.0.0.2:9/object'});
+  add('link', {rel: 'stylesheet', href: 'http://127.0.0.2:9/a.css'});
+  add('style', {}).textContent = 'body { background: url(http://127.0.0.2:9/background) }';
+  add('video', {src: 'http://127.0.0.2:9/video'});
+  add('base', {href: 'http://127.0.0.2:9/'});
+  try { eval('window.ran = "eval"'); } catch {}
+  try { new Function('window.ran = "Function"')(); } catch {}
+  await fetch('http://127.0.0.2:9/fetch').catch(() => {});
+  try { new WebSocket('ws://127.0.0.2:9/socket'); } catch {}
+  navigator.sendBeacon('http://127.0.0.2:9/beacon');
+  const form = add('form', {action: 'http://127.0.0.2:9/form', method: 'post'});
+  form.submit();
+  await new Promise(resolve => setTimeout(resolve, 500));
+  return [window.ran ?? null, document.baseURI];
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_site(tmp_path_factory.mktemp("protected") / "site")
+
+
+@pytest.fixture(scope="module")
+def board(boards: Callable[..., Board], site: Path) -> Board:
+    return boards(site, "--access-log")
+
+
+@pytest.fixture(scope="module")
+def runs(site: Path) -> list[str]:
+    found: list[str] = pq.read_table(site / TABLES["runs"].file).column("run_id").to_pylist()
+    return found
+
+
+def test_the_policy_stops_what_gets_into_a_page(page: Page, board: Board, watched: Watched) -> None:
+    visit(page, f"{board.url}/about")
+    assert watched.unexpected == []
+    ran, base = page.evaluate(ATTACKS)
+    assert ran is None
+    assert urlsplit(base).netloc == urlsplit(board.url).netloc
+    assert urlsplit(page.url).netloc == urlsplit(board.url).netloc
+    refused = " ".join(watched.blocked)
+    for directive in (
+        "script-src",
+        "img-src",
+        "frame-src",
+        "object-src",
+        "style-src",
+        "base-uri",
+        "connect-src",
+        "form-action",
+    ):
+        assert f"{directive} '" in refused, directive
+    # Chromium names what it blocked as asked for, but nothing of it leaves the browser.
+    watched.foreign.clear()
+
+
+def test_pages_need_nothing_that_the_policy_forbids(
+    page: Page, board: Board, watched: Watched, runs: list[str]
+) -> None:
+    for name in PAGES:
+        visit(page, f"{board.url}/{name}?models={','.join(runs[:2])}")
+        assert page.get_by_text("Something went wrong here").count() == 0
+    assert watched.unexpected == []
+
+
+def test_nobody_may_frame_it(visitor: Callable[..., Page], board: Board, watched: Watched) -> None:
+    outside = visitor()
+    outside.set_content(f"<iframe src='{board.url}/about'></iframe>")
+    outside.wait_for_timeout(1_000)
+    shown = [frame for frame in outside.frames if frame.url.startswith(board.url)]
+    assert all(frame.locator('[data-testid="stApp"]').count() == 0 for frame in shown)
+    assert "frame-ancestors" in " ".join(watched.errors)
+
+
+def test_an_error_has_a_number_and_no_details(page: Page, site: Path, tmp_path: Path) -> None:
+    copy = write_site(tmp_path / "site", n_runs=3, n_samples=8)
+    board = start_board(copy, tmp_path)
+    try:
+        visit(page, f"{board.url}/compare")  # opens the site
+        (copy / TABLES["runs"].file).unlink()
+        (copy / TABLES["figures"].file).unlink()
+        visit(page, f"{board.url}/")
+        seen = page.locator('[data-testid="stMain"]').inner_text()
+        reference = re.search(r"\b[0-9a-f]{8}\b", seen)
+        assert "Something went wrong here" in seen
+        assert reference is not None
+        for detail in ("parquet", str(tmp_path), "Traceback", "duckdb", "SELECT"):
+            assert detail not in page.content()
+        assert f"{reference[0]} " in board.said()
+        assert "IOException at " in board.said()
+        assert "No such file" not in board.said()  # the message: it could hold what was asked
+        assert "SELECT" not in board.said()
+    finally:
+        assert board.stop() == 0
+
+
+def test_visitors_do_not_share_what_they_chose(
+    visitor: Callable[..., Page], board: Board, runs: list[str]
+) -> None:
+    first, second = visitor(), visitor()
+    visit(first, f"{board.url}/compare?models={','.join(runs[:2])}")
+    visit(second, f"{board.url}/compare")
+    prompt = "Pick two to four models above"
+    assert first.get_by_text(prompt).count() == 0
+    assert second.get_by_text(prompt).count() == 1
+    visit(first, f"{board.url}/samples?models={runs[0]}")
+    field = first.locator('input[type="search"]').first
+    field.fill("a-secret-query'; DROP VIEW runs; --")
+    field.press("Enter")
+    ready(first)
+    visit(second, f"{board.url}/samples?models={runs[0]}")
+    assert "a-secret-query" in first.url
+    assert "a-secret-query" not in second.content()
+    assert second.locator('input[type="search"]').first.input_value() == ""
+    visit(second, f"{board.url}/")  # the view is still there
+    assert second.get_by_text("Something went wrong here").count() == 0
+    first.reload()  # with the query in the address
+    ready(first)
+    assert "secret" not in board.said()
+
+
+def test_below_a_path(page: Page, site: Path, watched: Watched, tmp_path: Path) -> None:
+    """As behind a reverse proxy that passes a path on: pages, socket, images and downloads."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}/ffr"
+    board = start_board(site, tmp_path, "--port", str(port), "--public-url", address)
+    try:
+        queries = pq.read_table(site / TABLES["queries"].file)
+        run = pq.read_table(site / TABLES["runs"].file).column("run_id")[0].as_py()
+        sample = queries.column("sample_id")[0].as_py()
+        visit(page, f"{address}/samples?models={run}&sample={sample.replace('#', '%23')}")
+        page.locator(".ffr-dialogue img").first.scroll_into_view_if_needed()
+        page.wait_for_function(
+            "() => [...document.querySelectorAll('.ffr-dialogue img')].some(i => i.naturalWidth)"
+        )
+        assert {urlsplit(url).path.split("/")[1] for url in watched.asked} == {"ffr"}
+        assert [url for url in watched.asked if "/ffr/image/" in url]
+        page.get_by_role("link", name="Compare").first.click()
+        ready(page)
+        assert urlsplit(page.url).path == "/ffr/compare"
+        assert watched.unexpected == []
+    finally:
+        assert board.stop() == 0
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_nothing_is_wider_than_a_phone(
+    page: Page, board: Board, runs: list[str], dark: bool
+) -> None:
+    emulate(page, 400, dark)
+    for name in PAGES:
+        visit(page, f"{board.url}/{name}?models={','.join(runs[:2])}")
+        wide = page.evaluate(
+            "() => { const m = document.querySelector('[data-testid=stMain]');"
+            " return [document.documentElement.scrollWidth, m.scrollWidth - m.clientWidth] }"
+        )
+        assert wide == [400, 0], name
