@@ -6,16 +6,16 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow lint wheel benchmark clean
+.PHONY: demo test test-slow lint wheel chromium audit benchmark clean
 
 demo: $(VENV)/.demo ## run the baselines on the bundled benchmark and rank them
 	$(BIN)/ffr demo
 
-test: $(VENV)/.test lint ## all checks, the tests, and a smoke test of the built wheel
+test: $(VENV)/.test chromium lint ## all checks, the tests, and a smoke test of the built wheel
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 	$(MAKE) wheel
 
-test-slow: $(VENV)/.slow ## kill loops and other long tests
+test-slow: $(VENV)/.slow chromium ## kill loops and other long tests
 	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.test
@@ -30,6 +30,17 @@ wheel: $(VENV)/.test ## build the wheel, install it alone in a clean environment
 	build/clean/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt build/wheel/*.whl
 	cd "$$(mktemp -d)" && "$(CURDIR)/build/clean/bin/python" "$(CURDIR)/tests/wheel_smoke.py"
+
+chromium: ## for the browser tests, where it can be installed; they are skipped without it
+	scripts/install_chromium.sh
+
+audit: $(VENV)/.test ## known vulnerabilities of what is installed, in build/audit.txt; a report, not a check
+	mkdir -p build && $(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(PIP) freeze --exclude-editable > build/installed.txt
+	-build/audit/bin/pip-audit --no-deps --disable-pip --progress-spinner off \
+		--requirement build/installed.txt > build/audit.txt 2>&1
+	@echo "report: build/audit.txt" && head -n 5 build/audit.txt
 
 benchmark: $(VENV)/.test ## the ratios of docs/benchmarks.md
 	$(BIN)/python -m benchmarks

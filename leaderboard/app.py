@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -86,7 +87,10 @@ def _open(started: Settings, text: Text) -> Site:
 def _site(path: str, changed: int, number: int) -> Site:
     """The site as it was published at a time: publishing it anew opens it anew."""
     del changed, number
-    return Site(Path(path))
+    site = Site(Path(path))
+    gc.collect()
+    gc.freeze()  # Streamlit collects garbage after every run: what stays need not be looked at
+    return site
 
 
 def _language_switch(language: str, text: Text) -> None:

@@ -11,7 +11,6 @@ import csv
 import io
 import json
 import re
-import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +18,7 @@ import streamlit as st
 
 from leaderboard import names
 from leaderboard.context import current
+from leaderboard.drawing import draw
 from leaderboard.figures import UNDEFINED
 
 if TYPE_CHECKING:
@@ -30,13 +30,10 @@ if TYPE_CHECKING:
 
 METADATA: Final = b"ffr"
 """The key of the Parquet metadata that holds, as JSON, what the table shows."""
-VEGA_LITE: Final = "6.4"
-PNG_SCALE: Final = 2
 EXPORT_WIDTH: Final = 760
 
 _LONGEST_FILE_NAME: Final = 100
 _NOT_IN_FILE_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
-_drawing: Final = threading.Lock()  # one chart at a time: each takes the memory of a browser's page
 
 
 def download_menu(
@@ -172,30 +169,17 @@ def latex_bytes(table: pa.Table, about: Mapping[str, str]) -> bytes:
 
 def svg_bytes(table: pa.Table, spec: Mapping[str, Any], about: Mapping[str, str]) -> bytes:
     """The chart as SVG, on white."""
-    import vl_convert
-
-    with _drawing:
-        drawn: str = vl_convert.vegalite_to_svg(
-            _whole(table, spec, about), vl_version=VEGA_LITE, allowed_base_urls=[]
-        )
-    return drawn.encode()
+    return draw(whole_spec(table, spec, about), "svg")
 
 
 def png_bytes(table: pa.Table, spec: Mapping[str, Any], about: Mapping[str, str]) -> bytes:
     """The chart as PNG, on white."""
-    import vl_convert
-
-    with _drawing:
-        drawn: bytes = vl_convert.vegalite_to_png(
-            _whole(table, spec, about),
-            vl_version=VEGA_LITE,
-            scale=PNG_SCALE,
-            allowed_base_urls=[],
-        )
-    return drawn
+    return draw(whole_spec(table, spec, about), "png")
 
 
-def _whole(table: pa.Table, spec: Mapping[str, Any], about: Mapping[str, str]) -> dict[str, Any]:
+def whole_spec(
+    table: pa.Table, spec: Mapping[str, Any], about: Mapping[str, str]
+) -> dict[str, Any]:
     """The spec with its data, and a width where the page would have given one."""
     footer = " · ".join(
         names.line(about[key])

@@ -24,6 +24,8 @@ NOTHING: Final = "(no name)"
 _NAME: Final = re.compile(r"[\w.\-/ ()+]{1,80}")
 _INVISIBLE_LETTERS: Final = frozenset("\u115f\u1160\u3164\uffa0")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", *"＝＋－＠")
+_LINKED: Final = re.compile(r"(www)\.", re.IGNORECASE)
+"""Of what Markdown makes a link without being asked."""
 _HOST: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,24}", re.IGNORECASE)
 _IN_LINKS: Final = re.compile(r"[A-Za-z0-9\-._~/?#=&+,:;@%]{1,300}")
 """What of ASCII a link may have: nothing that ends it in Markdown or HTML."""
@@ -46,7 +48,8 @@ def name(text: str) -> str:
         character if _NAME.fullmatch(character) and _is_visible(character) else REPLACEMENT
         for character in composed
     )
-    return _cut(kept, LONGEST_NAME) or NOTHING
+    unlinked = _LINKED.sub(rf"\1{REPLACEMENT}", kept)
+    return _cut(unlinked, LONGEST_NAME) or NOTHING
 
 
 def line(text: str) -> str:

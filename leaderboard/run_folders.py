@@ -1,19 +1,18 @@
-"""Finding run folders, and noticing that one has changed."""
+"""Finding run folders."""
 
 from __future__ import annotations
 
 import os
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
-from ffr_eval.benchmark.reader import DIALOGUES, INFO, QUERIES, resolve
 from ffr_eval.errors import InputError
 from ffr_eval.runs import PREDICTIONS, RECORD
 from leaderboard import names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 CARD: Final = "card.json"
@@ -21,9 +20,6 @@ CARD: Final = "card.json"
 
 DEEPEST: Final = 2
 """How many levels below the given folder run folders are looked for."""
-
-Stamp: TypeAlias = tuple[tuple[int, ...], ...]
-"""What changes when files change: times and size of each, empty for one that is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +72,6 @@ def require_runs(root: Path) -> list[RunPlace]:
     return places
 
 
-def run_stamp(path: Path) -> Stamp:
-    """The stamp of a run folder."""
-    return _stamp((path / RECORD, path / PREDICTIONS))
-
-
-def benchmark_stamp(place: str) -> Stamp:
-    """The stamp of a benchmark, given as a run records it."""
-    try:
-        folder = resolve(place)
-    except (InputError, OSError, ValueError):
-        return ()
-    return _stamp(folder / name for name in (INFO, DIALOGUES, QUERIES))
-
-
 def irregular_file(path: Path) -> Path | None:
     """A file of a run folder that is no ordinary one: reading a pipe would never end."""
     for file in (path / RECORD, path / PREDICTIONS, path / CARD):
@@ -123,15 +105,3 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
     except OSError:
         return False
-
-
-def _stamp(files: Iterable[Path]) -> Stamp:
-    return tuple(_file_stamp(file) for file in files)
-
-
-def _file_stamp(file: Path) -> tuple[int, ...]:
-    try:
-        found = file.stat()
-    except (OSError, ValueError):
-        return ()
-    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino

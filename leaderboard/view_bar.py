@@ -13,13 +13,15 @@ from leaderboard.site.schema import ALL, BOARD_METRICS, PROTOCOLS
 from leaderboard.view import MOST_MODELS, bucket_code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from leaderboard.texts import Text
     from leaderboard.view import View
 
 LANGUAGE: Final = "lang"
 """The parameter of the address that holds the language."""
+MANY: Final = 100
+"""With more models than that the choice of them is in a menu."""
 _LAST: Final = "_view"
 
 
@@ -144,7 +146,19 @@ def _select(
 
 def _select_models(most: int) -> None:
     context = current()
-    labels = context.site.labels(context.view.board)
+    labels = context.site.shown_labels(context.view.board)
+    if len(labels) > MANY and context.view.models:  # so many names take long to send each time
+        menu = st.popover(context.text("app.models"), key="view.models.menu", on_change="rerun")
+        if not menu.open:
+            return
+        with menu:
+            _multiselect(labels, most)
+    else:
+        _multiselect(labels, most)
+
+
+def _multiselect(labels: Mapping[str, str], most: int) -> None:
+    context = current()
     key = "view.models"
     st.session_state[key] = list(context.view.models[:most])
 
@@ -155,7 +169,7 @@ def _select_models(most: int) -> None:
     st.multiselect(
         context.text("app.models"),
         list(labels),
-        format_func=lambda run_id: names.name(labels[run_id]),
+        format_func=labels.__getitem__,
         key=key,
         max_selections=most,
         on_change=changed,

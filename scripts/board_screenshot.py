@@ -1,147 +1,139 @@
-"""Draws the screenshots of the documentation: the board in Chromium, light, dark and narrow.
+"""Draws the screenshots of the documentation: the leaderboard in Chromium, page by page.
 
-    python scripts/board_screenshot.py RUNS_DIR docs/screenshots [--run LABEL] [--all]
+    python scripts/board_screenshot.py SITE_OR_RUNS docs/screenshots [--models A,B] [--sample ID]
 
-Needs Chromium, chromedriver and the Python package selenium.
+Needs Chromium (scripts/install_chromium.sh) and the Python packages of the extra ``test``.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
-import contextlib
 import io
 import shutil
-import signal
-import socket
-import subprocess
 import sys
-import time
+import tempfile
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from selenium import webdriver
-from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.leaderboard.browser.driving import FLAGS, emulate, start_board, visit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from playwright.sync_api import Page
+
+COLOURS = 192
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A screenshot: its file, the page, the window, and what it looks for first."""
+
+    file: str
+    page: str
+    width: int = 1280
+    height: int = 1000
+    dark: bool = False
+    models: int = 0
+    sample: bool = False
+
 
 SHOTS = (
-    # file, width, height, dark, scale, query
-    ("board.png", 1280, 2580, False, {}),
-    ("board-dark.png", 1280, 2580, True, {}),
-    ("board-narrow.png", 400, 1500, False, {}),
-    ("board-reported.png", 1360, 1300, False, {"tab": "Reported in papers"}),
-    ("board-definitions.png", 1360, 1300, False, {"tab": "What is computed"}),
-    ("board-unscored.png", 1360, 700, False, {"tab": "Not scored"}),
+    Shot("board.png", "", height=1250),
+    Shot("board-dark.png", "", height=1250, dark=True),
+    Shot("board-narrow.png", "", 400, 1100),
+    Shot("compare.png", "compare", height=1250, models=2),
+    Shot("samples.png", "samples", height=1250, models=2, sample=True),
+    Shot("arena.png", "arena"),
 )
-DOCUMENTED = ("board.png", "board-dark.png", "board-narrow.png")
-SECONDS = 60
 
 
 def main() -> None:
     """Take the screenshots."""
+    from playwright.sync_api import sync_playwright
+
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs_dir", type=Path)
+    parser.add_argument("place", type=Path, metavar="SITE_OR_RUNS")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--run", help="the run whose details are shown")
-    parser.add_argument("--all", action="store_true", help="the other tabs too")
-    arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    with board(arguments.runs_dir) as url, browser() as driver:
-        for name, width, height, dark, query in SHOTS:
-            if name not in DOCUMENTED and not arguments.all:
-                continue
-            emulate(driver, width, height, dark)
-            shown = dict(query)
-            if arguments.run and not query:
-                shown["run"] = arguments.run
-            driver.get(f"{url}/?{urlencode(shown)}")
-            wait_until_drawn(driver)
-            path = arguments.out / name
-            path.write_bytes(screenshot(driver))
-            print(f"{path}: {path.stat().st_size // 1000} kB")
+    parser.add_argument("--models", help="ids of two runs, with a comma; by default the best two")
+    parser.add_argument("--sample", help="the id of the sample that is open; by default the first")
+    parser.add_argument("--only", help="only the file of this name")
+    given = parser.parse_args()
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        raise SystemExit("Chromium is missing: scripts/install_chromium.sh")
+    given.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        board = start_board(given.place.resolve(), Path(folder))
+        try:
+            models = given.models.split(",") if given.models else best_two(board.url)
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+                page = browser.new_page(locale="en-US")
+                for shot in SHOTS:
+                    if given.only in (None, shot.file):
+                        path = given.out / shot.file
+                        take(page, board.url, shot, models, given.sample, path)
+                        print(f"{path}: {path.stat().st_size // 1000} kB")
+                browser.close()
+        finally:
+            board.stop()
 
 
-@contextlib.contextmanager
-def board(runs_dir: Path) -> Iterator[str]:
-    """The board on a free port; gives its URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "ffr_eval", "board", str(runs_dir), "--no-browser"]
-    process = subprocess.Popen([*command, "--port", str(port)])  # noqa: S603
-    url = f"http://127.0.0.1:{port}"
-    try:
-        end = time.monotonic() + SECONDS
-        while True:
-            try:
-                urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()  # noqa: S310
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > end:
-                    raise SystemExit("the board did not start") from None
-                time.sleep(0.2)
-        yield url
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(SECONDS)
+def take(
+    page: Page, url: str, shot: Shot, models: list[str], sample: str | None, path: Path
+) -> None:
+    """Open a page as a shot asks for it, and write what is seen."""
+    emulate(page, shot.width, shot.dark, shot.height)
+    query = {"models": ",".join(models[: shot.models])} if shot.models else {}
+    if shot.sample:
+        query["sample"] = sample or first_sample(url)
+    visit(page, f"{url}/{shot.page}?{urlencode(query)}")
+    path.write_bytes(smaller(page.screenshot(animations="disabled")))
 
 
-@contextlib.contextmanager
-def browser() -> Iterator[webdriver.Chrome]:
-    """Chromium without a window."""
-    options = webdriver.ChromeOptions()
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
-        options.add_argument(flag)
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or chromedriver is None:  # named, or Selenium would look on the network
-        raise SystemExit("Chromium is missing: apt-get install chromium chromium-driver")
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
-    try:
-        yield driver
-    finally:
-        driver.quit()
+def best_two(url: str) -> list[str]:
+    """The two runs that rank best on the first board, without those that know the gold."""
+    from ffr_eval.metrics.named import HEADLINE
+
+    figures = table(url, "figures")
+    board = min(row["board_id"] for row in figures)
+    wanted = {"board_id": board, "protocol": "strict", "metric": HEADLINE, "bucket": "all"}
+    ceilings = {row["run_id"] for row in table(url, "runs") if row["ceiling"]}
+    ranks = {
+        row["run_id"]: row["rank"]
+        for row in figures
+        if wanted.items() <= row.items() and row["rank"] and row["run_id"] not in ceilings
+    }
+    return sorted(ranks, key=lambda run: ranks[run])[:2]
 
 
-def emulate(driver: webdriver.Chrome, width: int, height: int, dark: bool) -> None:
-    """Set the size of the page, and what the page is told about dark mode."""
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+def first_sample(url: str) -> str:
+    """The first sample of the first board."""
+    rows = table(url, "queries")
+    found: str = min(rows, key=lambda row: (row["board_id"], row["row"]))["sample_id"]
+    return found
 
 
-def wait_until_drawn(driver: webdriver.Chrome) -> None:
-    """Wait until Streamlit has run the script and nothing is loading."""
+def table(url: str, name: str) -> list[dict[str, Any]]:
+    """A table of the site, as everybody can download it."""
+    import pyarrow.parquet as pq
 
-    def is_drawn(driver: Any) -> bool:
-        def count(selector: str) -> int:
-            return len(driver.find_elements(By.CSS_SELECTOR, selector))
-
-        running = count('[data-testid="stApp"][data-test-script-state="running"]')
-        skeletons = count('[data-testid="stSkeleton"]')
-        return not running and not skeletons and bool(count('[data-testid="stTabs"]'))
-
-    WebDriverWait(driver, SECONDS).until(is_drawn)
-    time.sleep(2.5)  # canvases and fonts have no event to wait for
+    with urllib.request.urlopen(f"{url}/data/{name}.parquet", timeout=60) as answer:  # noqa: S310
+        rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(answer.read())).to_pylist()
+    return rows
 
 
-def screenshot(driver: webdriver.Chrome) -> bytes:
+def smaller(data: bytes) -> bytes:
     """A PNG with few colours, a third of the size."""
-    data = base64.b64decode(driver.execute_cdp_cmd("Page.captureScreenshot", {})["data"])
-    try:
-        from PIL import Image
-    except ImportError:
-        return data
+    from PIL import Image
+
     stream = io.BytesIO()
-    image = Image.open(io.BytesIO(data)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    image.save(stream, "PNG", optimize=True)
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    image.quantize(COLOURS, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
     return stream.getvalue()
 
 

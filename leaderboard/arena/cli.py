@@ -65,6 +65,7 @@ def export(state: Path, out: Path, kind: Format) -> None:
     from leaderboard.arena.store import ArenaStore
     from leaderboard.arena.votes_file import write_votes
 
+    _require_installed()
     with progress("exporting …"):
         votes = ArenaStore(state).votes()
         write_votes(votes, out, kind)
@@ -95,6 +96,7 @@ def import_(state: Path, site_dir: Path, file: Path) -> None:
     All of them are added, or none if a line is wrong. Votes that are there already, by their id,
     are left out.
     """
+    _require_installed()
     from ffr_eval.cli.output import progress
     from leaderboard.arena.store import ArenaStore
     from leaderboard.arena.votes_file import read_votes
@@ -104,7 +106,7 @@ def import_(state: Path, site_dir: Path, file: Path) -> None:
         votes = read_votes(file, Site(site_dir))
         store = ArenaStore(state)
         store.create()
-        n_added = store.add(votes)
+        n_added = store.add([vote.record for vote in votes], file, [vote.line for vote in votes])
     n_known = len(votes) - n_added
     known = f"; {_votes(n_known)} already there" if n_known else ""
     click.echo(f"added {_votes(n_added)}{known}")
@@ -162,6 +164,7 @@ def results(
     from leaderboard.arena.store import ArenaStore
     from leaderboard.arena.terminal import print_result
 
+    _require_installed()
     require_writable(json_file)
     store = ArenaStore(state)
     boards = store.boards()
@@ -181,6 +184,21 @@ def results(
             click.echo("no votes yet")
         for result in found:
             print_result(result)
+
+
+def _require_installed() -> None:
+    """Check for the packages of the extra.
+
+    Raises:
+        MissingExtraError: If one is missing.
+    """
+    from importlib.util import find_spec
+
+    from ffr_eval.errors import MissingExtraError
+
+    needed = ("duckdb", "evalica", "krippendorff", "pyarrow")
+    if any(find_spec(name) is None for name in needed):
+        raise MissingExtraError("ffr arena", "leaderboard")
 
 
 def _votes(number: int) -> str:

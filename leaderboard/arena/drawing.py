@@ -23,9 +23,9 @@ BEST_OF: Final = 4
 OVERLAP: Final = 0.2
 """Share of draws that go to what one other person has judged, so that agreement can be told."""
 
-_TRIES: Final = 40  # sets of runs, of which nearly always the first will do
+_TRIES: Final = 24  # sets of runs, of which nearly always the first will do
 _PARTNERS: Final = 8  # of one run, before the next is tried
-_SAMPLES: Final = 5  # of a set of runs, if answers differ by ids that the dialogue does not have
+_SAMPLES: Final = 3  # of a set of runs, if answers differ by ids that the dialogue does not have
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,9 @@ class Drawing:
         """Samples to try: the fewest ballots first, or only those with so many."""
         seen = self._store.rated_by(board_id, form, runs, session)
         number = self._store.ballots_on(board_id, form, runs)
+        wanted = {name for name, found in number.items() if found == times} - seen
+        if times is not None and not wanted:
+            return []
         left = [
             sample
             for sample in differing(self._site, board_id, runs)
@@ -150,7 +153,7 @@ class Drawing:
         ]
         self._rng.shuffle(left)
         if times is not None:
-            left = [sample for sample in left if number.get(sample.sample_id, 0) == times]
+            left = [sample for sample in left if sample.sample_id in wanted]
         left.sort(key=lambda sample: number.get(sample.sample_id, 0))
         return left[:_SAMPLES]
 

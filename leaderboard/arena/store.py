@@ -214,8 +214,15 @@ class ArenaStore:
         with self._reading() as database:
             return any(self._is_over(database, voter, now) for voter in voters)
 
-    def add(self, votes: Sequence[Vote]) -> int:
+    def add(
+        self, votes: Sequence[Vote], file: Path | None = None, lines: Sequence[int] = ()
+    ) -> int:
         """Add votes from elsewhere; those that are there already are left out.
+
+        Args:
+            votes: The votes.
+            file: Where they stand, for errors.
+            lines: The line of each.
 
         Returns:
             How many were added.
@@ -225,15 +232,19 @@ class ArenaStore:
         """
         n_added = 0
         with self._writing() as database:
-            for vote in votes:
+            for place, vote in enumerate(votes):
                 known = database.execute(f"{_SELECT} WHERE vote_id = ?", [vote.vote_id]).fetchone()
                 if known is None:
                     database.execute(_INSERT, _row(vote))
                     n_added += 1
                 elif _vote(known) != vote:
-                    message = f"{vote.vote_id!r} is the id of another vote"
-                    remedy = "give each vote its own random id"
-                    raise InputError(message, file=self.path, field="vote_id", remedy=remedy)
+                    raise InputError(
+                        f"{vote.vote_id!r} is the id of another vote",
+                        file=file or self.path,
+                        line=lines[place] if lines else None,
+                        field="vote_id",
+                        remedy="give each vote its own random id",
+                    )
         return n_added
 
     def votes(self, board_id: str | None = None) -> list[Vote]:

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import msgspec
 
 from ffr_eval.errors import InputError
-from ffr_eval.jsonl import encode_line, read_records
+from ffr_eval.jsonl import Located, encode_line, read_records
 from ffr_eval.writing import replacing
 from leaderboard import names
 from leaderboard.arena.votes import Vote, what_is_wrong
@@ -69,7 +69,7 @@ def _write_parquet(votes: Sequence[Vote], path: Path) -> None:
     parquet.write_table(pa.Table.from_pylist(rows, pa.schema(types)), path, compression="zstd")
 
 
-def read_votes(path: Path, site: Site) -> list[Vote]:
+def read_votes(path: Path, site: Site) -> list[Located[Vote]]:
     """The votes of a JSON Lines file, which must be on samples and runs of the site.
 
     A dialogue that is left out is filled in from the site.
@@ -78,7 +78,7 @@ def read_votes(path: Path, site: Site) -> list[Vote]:
         InputError: For the first line that is not a vote, or not on something of the site.
     """
     known = _Known(site)
-    return [known.checked(vote, path, line) for line, vote in _lines(path)]
+    return [Located(line, known.checked(vote, path, line)) for line, vote in _lines(path)]
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Vote]]:

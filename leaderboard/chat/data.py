@@ -242,7 +242,9 @@ def _parts(
     parts: list[dict[str, Any]] = []
     for part in message.parts:
         if part.img_id is None:
-            parts.append({"text": visible_lines(part.text or "")})
+            # Tabs stay: this is to be what was sent.
+            kept = "\t".join(map(visible_lines, (part.text or "").split("\t")))
+            parts.append({"text": kept})
             continue
         place = next(places, None)
         file = None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from leaderboard.chat.filters import Choices
     from leaderboard.context import Context
-    from leaderboard.queries.sample_record import Request, RunAnswer, SampleRecord
+    from leaderboard.queries.sample_record import Request, RunAnswer, RunFacts, SampleRecord
     from leaderboard.site.reader import Site
     from leaderboard.texts import Text
 
@@ -136,7 +136,7 @@ def _show_prompts(
         requests = None
         if answer.prompt_id is not None:
             requests = _requests(site, site.key, answer.prompt_id)
-        if requests is None:
+        if not requests:
             _without_prompt(context, record, answer, runs[column.name])
             continue
         _say_exact(text, answer)
@@ -144,9 +144,6 @@ def _show_prompts(
             st.info(text("samples.prompt_same", model=same), icon=":material/content_copy:")
             continue
         drawn[answer.prompt_id or ""] = column.name
-        if not requests:
-            st.info(text("samples.prompt_nothing"), icon=":material/block:")
-            continue
         files = records.image_files(site, view.board, record, requests)
         data = prompt_data(requests, record.dialogue_id, files, text)
         show_prompt(data, key=f"samples.prompt.{column.name}")
@@ -166,17 +163,24 @@ def _say_exact(text: Text, answer: RunAnswer) -> None:
 def _without_prompt(context: Context, record: SampleRecord, answer: RunAnswer, run_id: str) -> None:
     """What a model got that has no prompt: the query, the dialogue, and its options."""
     text, site, view = context.text, context.site, context.view
-    options, has_prompt = _options(site, site.key, view.board, run_id)
-    st.info(
-        text("samples.prompt_lost" if has_prompt else "samples.prompt_none"),
-        icon=":material/info:",
-    )
-    if answer.prompt_note:
+    facts = _facts_of_run(site, site.key, view.board, run_id)
+    if answer.outcome == Outcome.MISSING:
+        why = "missing"
+    elif facts.ceiling:
+        why = "ceiling"
+    elif answer.prompt_exact:
+        why = "nothing"
+    else:
+        why = "lost" if facts.has_prompt else "none"
+    st.info(text(f"samples.prompt_{why}"), icon=":material/info:")
+    if answer.prompt_note and facts.has_prompt:
         st.text(names.line(answer.prompt_note))
+    if why not in ("lost", "none"):
+        return
     st.caption(text("samples.query"))
     st.text(visible_lines(record.query))
     st.caption(text("samples.options"))
-    st.text(names.line(options))
+    st.text(names.line(facts.options))
 
 
 def _show_answers(text: Text, columns: Sequence[Column]) -> None:
@@ -252,7 +256,6 @@ def _requests(_site: Site, key: str, prompt_id: str) -> tuple[Request, ...] | No
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _options(_site: Site, key: str, board: str, run_id: str) -> tuple[str, bool]:
-    """The options of a run, as JSON, and whether its model has prompts."""
+def _facts_of_run(_site: Site, key: str, board: str, run_id: str) -> RunFacts:
     del key
-    return records.run_options(_site, board, run_id)
+    return records.run_facts(_site, board, run_id)

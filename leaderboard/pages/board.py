@@ -104,10 +104,9 @@ def _show_lengths(context: Context, content: Content) -> None:
     """The two best of short, medium and long dialogues, with the way to their comparison."""
     if not content.lengths:
         return
-    # Each element costs time of its own: a card is two, and the cards share what holds them.
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True):
         for bucket, best in content.lengths.items():
-            with st.container(width=CARD_WIDTH, gap="xxsmall", key=f"card-{bucket}"):
+            with st.container(border=True, width=CARD_WIDTH, gap="xsmall", key=f"card-{bucket}"):
                 _show_length(context, bucket, best, content.labels)
 
 

@@ -275,8 +275,8 @@ def _configuration(text: Text, lowest: float) -> dict[str, Any]:
         return {"label": text(f"board.{key}"), "help": text(f"board.{key}_help")}
 
     return {
-        "rank": words(**said("rank"), width=70, pinned=True),
-        "name": words(text("board.name"), width=170, pinned=True),
+        "name": words(text("board.name"), width=190, pinned=True),
+        "rank": words(**said("rank"), width=70),
         "value": column.ProgressColumn(
             text("board.score"),
             format="%.3f",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -17,12 +17,10 @@ from leaderboard.view import MOST_MODELS
 from leaderboard.view_bar import bucket_title, link, show_view_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from leaderboard.context import Context
     from leaderboard.queries.compare import Difference, Disagreement
-    from leaderboard.site.reader import Site
-    from leaderboard.view import View
 
 ENOUGH: Final = 2
 """So many models are needed to compare."""
@@ -38,19 +36,64 @@ def page() -> None:
         _suggest(context)
         return
     labels = _labels(context)
-    found = _differences(context.site, context.site.key, view)
-    here = [row for row in found if row.bucket == view.bucket_code]
+    content = _content(context)
+    here = [row for row in content.differences if row.bucket == view.bucket_code]
     _verdicts(context, here, labels)
-    _by_bucket(context, found, labels)
-    _examples(context, labels)
-    _curves(context, labels)
+    _by_bucket(context, content)
+    _examples(context, content, labels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What the page shows of a view, computed once for all who look at it.
+
+    Attributes:
+        table: The differences as they are shown.
+        forest, curves: Charts: data and spec.
+        examples: ``None`` where the gold is hidden.
+    """
+
+    differences: Sequence[Difference]
+    table: pa.Table
+    forest: charts.Chart
+    curves: charts.Chart | None
+    examples: Sequence[Disagreement] | None
+
+
+def _content(context: Context) -> _Content:
+    view = context.view
+    shown = "&".join(f"{name}={value}" for name, value in view.parameters().items())
+    return _kept_content(context, f"{context.site.key} {context.language} {shown}")
+
+
+@st.cache_resource(max_entries=200, show_spinner=False)
+def _kept_content(_context: Context, key: str) -> _Content:
+    """By a text, because hashing a view takes longer than all else here."""
+    del key
+    text, view, site = _context.text, _context.view, _context.site
+    labels = _labels(_context)
+    found = queries.differences(site, view)
+    rows = [_row(_context, difference, labels) for difference in found]
+    curve = [
+        row | {"model": labels[row["run_id"]]}
+        for row in queries.curve(site, view, view.models)
+        if row["value"] is not None
+    ]
+    words = {code: bucket_title(text, code) for code in charts.LENGTHS}
+    hidden = site.board(view.board).hidden_gold
+    return _Content(
+        differences=found,
+        table=pa.Table.from_pylist(rows, schema=_COLUMNS),
+        forest=charts.difference_forest(rows, text("compare.difference"), site.manifest.alpha),
+        curves=charts.bucket_curves(curve, view.metric, words) if curve else None,
+        examples=None if hidden else queries.disagreements(site, view, *view.models[:ENOUGH]),
+    )
 
 
 def _labels(context: Context) -> dict[str, str]:
     """The names of the picked models, safe and all different."""
-    labels = context.site.labels(context.view.board)
-    shown = names.unique(names.name(labels[run_id]) for run_id in context.view.models)
-    return dict(zip(context.view.models, shown, strict=True))
+    labels = context.site.shown_labels(context.view.board)
+    return {run_id: labels[run_id] for run_id in context.view.models}
 
 
 def _suggest(context: Context) -> None:
@@ -95,7 +138,7 @@ def _verdicts(context: Context, here: Sequence[Difference], labels: Mapping[str,
                         help=text("compare.p_help"),
                         width=190,
                     )
-            _wins(context, difference, labels)
+            st.caption(_counts(context, difference, labels))
     if not queries.is_tested(view.metric):
         st.caption(text("compare.not_tested", metric=view.metric))
 
@@ -121,36 +164,50 @@ def verdict(context: Context, difference: Difference, labels: Mapping[str, str])
     return text("compare.not_significant", a=ahead, b=behind, by=by, p=p_text(difference.p_holm))
 
 
-def _wins(context: Context, difference: Difference, labels: Mapping[str, str]) -> None:
+def _counts(context: Context, difference: Difference, labels: Mapping[str, str]) -> str:
+    """Wins by sample, on how much both were compared, and how much it would take."""
     text = context.text
+    said = []
     if difference.wins is not None:
-        st.caption(
-            text(
-                "compare.wins",
-                a=labels[difference.a],
-                b=labels[difference.b],
-                wins=difference.wins,
-                ties=difference.ties,
-                losses=difference.losses,
-            )
-        )
+        a, b = labels[difference.a], labels[difference.b]
+        wins, ties, losses = difference.wins, difference.ties, difference.losses
+        said.append(text("compare.wins", a=a, b=b, wins=wins, ties=ties, losses=losses))
     if difference.n_dialogues is not None:
         n_samples, n_dialogues = difference.n_samples, difference.n_dialogues
-        st.caption(text("compare.counts", n_samples=n_samples, n_dialogues=n_dialogues))
-    if difference.dialogues_needed is not None and not difference.better(
-        context.site.manifest.alpha
-    ):
-        st.caption(text("compare.needed", n=difference.dialogues_needed))
+        said.append(text("compare.counts", n_samples=n_samples, n_dialogues=n_dialogues))
+    needed = difference.dialogues_needed
+    if needed is not None and not difference.better(context.site.manifest.alpha):
+        said.append(text("compare.needed", n=needed))
+    return "  \n".join(said)
 
 
-def _by_bucket(context: Context, found: Sequence[Difference], labels: Mapping[str, str]) -> None:
-    text, view = context.text, context.view
+def _by_bucket(context: Context, content: _Content) -> None:
+    """What differs where: as a chart, as a table, as curves; what is not open is not drawn."""
+    text = context.text
     st.subheader(text("compare.by_bucket"), anchor=False)
-    rows = [_row(context, difference, labels) for difference in found]
-    table = pa.Table.from_pylist(rows, schema=_COLUMNS)
-    alpha = context.site.manifest.alpha
-    data, spec = charts.difference_forest(rows, text("compare.difference"), alpha)
+    parts: dict[str, Callable[[], None]] = {
+        "chart": lambda: _chart("ffr-compare-chart", content.forest),
+        "table": lambda: _table(context, content.table),
+    }
+    if content.curves is not None:
+        curves = content.curves
+        parts["curves"] = lambda: _chart("ffr-compare-curves", curves)
+    titles = [text(f"compare.{name}") for name in parts]
+    tabs = st.tabs(titles, key=f"compare.tab.{context.language}", on_change="rerun")
+    for tab, part in zip(tabs, parts.values(), strict=True):
+        if tab.open:
+            with tab:
+                part()
+
+
+def _chart(name: str, chart: charts.Chart) -> None:
+    data, spec = chart
     st.vega_lite_chart(data, spec, width="stretch")
+    download_menu(name, data, spec=spec)
+
+
+def _table(context: Context, table: pa.Table) -> None:
+    text, view = context.text, context.view
     shown = [*_FIRST, *(name for name in _COLUMNS.names if name not in _FIRST)]
     if len(view.models) == ENOUGH:
         shown.remove("pair")
@@ -176,9 +233,7 @@ def _by_bucket(context: Context, found: Sequence[Difference], labels: Mapping[st
         placeholder=UNDEFINED,
         height="content",
     )
-    with st.container(horizontal=True):
-        download_menu("ffr-compare", table, about={"models": ",".join(view.models)})
-        download_menu("ffr-compare-chart", data, spec=spec)
+    download_menu("ffr-compare", table, about={"models": ",".join(view.models)})
 
 
 _COLUMNS: Final = pa.schema(
@@ -221,72 +276,33 @@ def _row(context: Context, difference: Difference, labels: Mapping[str, str]) ->
     }
 
 
-def _examples(context: Context, labels: Mapping[str, str]) -> None:
+def _examples(context: Context, content: _Content, labels: Mapping[str, str]) -> None:
     """The samples on which the first two models disagree most, each a link."""
-    text, view, site = context.text, context.view, context.site
+    text, view = context.text, context.view
     a, b, *_ = view.models
     st.subheader(text("compare.disagreements", a=labels[a], b=labels[b]), anchor=False)
-    if site.board(view.board).hidden_gold:
+    if content.examples is None:
         st.info(text("compare.hidden"), icon=":material/lock:")
         return
-    found = _disagreements(site, site.key, view, a, b)
-    if not found:
+    if not content.examples:
         st.info(text("compare.agree"), icon=":material/check:")
         return
     st.caption(text("compare.disagreements_help"))
-    for sample in found:
-        with st.container(border=True):
+    with st.container(border=True):
+        for sample in content.examples:
             _example(context, sample, labels[a], labels[b])
 
 
 def _example(context: Context, sample: Disagreement, a: str, b: str) -> None:
     text, view = context.text, context.view
+    first_wins = sample.f1_a > sample.f1_b
     st.text(names.line(sample.query))
-    failing = b if sample.f1_a > sample.f1_b else a
-    with st.container(horizontal=True, vertical_alignment="center"):
-        kind = text(f"app.bucket_{sample.kind}") if sample.kind else ""
-        st.caption(
-            text(
-                "compare.example",
-                a=a,
-                b=b,
-                f1_a=value_text(sample.f1_a),
-                f1_b=value_text(sample.f1_b),
-                turns=sample.turns,
-                kind=kind,
-            ),
-            width="stretch",
-        )
-        label = text("compare.open", a=failing)
-        target = replace(view, sample=sample.sample_id)
-        link("samples", target, label, icon=":material/forum:")
-
-
-def _curves(context: Context, labels: Mapping[str, str]) -> None:
-    text, view = context.text, context.view
-    rows = _curve(context.site, context.site.key, view)
-    shown = [row | {"model": labels[row["run_id"]]} for row in rows if row["value"] is not None]
-    if not shown:
-        return
-    st.subheader(text("compare.curves"), anchor=False)
-    words = {code: bucket_title(text, code) for code in charts.LENGTHS}
-    data, spec = charts.bucket_curves(shown, view.metric, words)
-    st.vega_lite_chart(data, spec, width="stretch")
-
-
-@st.cache_resource(max_entries=200, show_spinner=False)
-def _differences(_site: Site, key: str, view: View) -> list[Difference]:
-    del key
-    return queries.differences(_site, replace(view, sample=None))
-
-
-@st.cache_resource(max_entries=200, show_spinner=False)
-def _disagreements(_site: Site, key: str, view: View, a: str, b: str) -> list[Disagreement]:
-    del key
-    return queries.disagreements(_site, view, a, b)
-
-
-@st.cache_resource(max_entries=200, show_spinner=False)
-def _curve(_site: Site, key: str, view: View) -> list[dict[str, Any]]:
-    del key
-    return queries.curve(_site, view, view.models)
+    label = text(
+        "compare.open",
+        a=b if first_wins else a,
+        b=a if first_wins else b,
+        f1_a=value_text(min(sample.f1_a, sample.f1_b)),
+        f1_b=value_text(max(sample.f1_a, sample.f1_b)),
+        turns=sample.turns,
+    )
+    link("samples", replace(view, sample=sample.sample_id), label, icon=":material/forum:")

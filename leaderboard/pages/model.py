@@ -15,7 +15,6 @@ from leaderboard.pages import model_record, model_tabs
 from leaderboard.pages.model_tabs import metric_box
 from leaderboard.queries import model as queries
 from leaderboard.queries.board import shown_labels
-from leaderboard.view import View
 from leaderboard.view_bar import bucket_title, link, show_view_bar, write_address
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from leaderboard.context import Context
     from leaderboard.queries.model import Figure, Found, Standing
     from leaderboard.site.reader import Site
+    from leaderboard.view import View
 
     Run = Mapping[str, Any]
 
@@ -38,24 +38,23 @@ _BADGES: Final = {
 def page() -> None:
     """Draw the page."""
     context = current()
-    st.title(context.text("model.title"), anchor=False)
-    show_view_bar()
     labels = _labels(context.site, context.site.key, context.view.board)
+    chosen = context.view.models[:1]
+    st.title(labels[chosen[0]] if chosen else context.text("model.title"), anchor=False)
+    show_view_bar()
     _choose(context, labels)
-    if not context.view.models:
+    if not chosen:
         _nothing_chosen(context, labels)
         return
-    run_id = context.view.models[0]
-    view = replace(context.view, models=(run_id,), sample=None)
+    view = replace(context.view, models=chosen, sample=None)
     found = _found(context.site, view)
-    st.subheader(labels[run_id], anchor=False)
     _badges(context, found.run)
     _key_figures(context, found)
     _links(context, view, found, labels)
     titles = [context.text(f"model.tab_{name}") for name in TABS]
     tabs = st.tabs(titles, key=f"model.tab.{context.language}", on_change="rerun")
     parts: tuple[Callable[[], None], ...] = (
-        lambda: model_tabs.all_figures(context, found.figures),
+        lambda: model_tabs.all_figures(context, found),
         lambda: model_tabs.groups(context, found.groups),
         lambda: model_tabs.worst(context, view, found.worst),
         lambda: model_tabs.outcomes(context, found.run),
@@ -100,20 +99,20 @@ def _nothing_chosen(context: Context, labels: Mapping[str, str]) -> None:
 
 
 def _badges(context: Context, run: Run) -> None:
+    """What kind of run it is, by its data; one element, as every element takes its time."""
     text = context.text
-    with st.container(horizontal=True):
-        for name, colours in _BADGES.items():
-            value = run[name] if run[name] in colours else "unknown"
-            label = text(f"model.{name}_{value}")
-            colour: Any = colours.get(value, "gray")
-            st.badge(label, color=colour, help=text(f"model.{name}_help"))
-        if run["ceiling"]:
-            st.badge(text("model.ceiling"), color="gray", help=text("model.ceiling_help"))
-        if run["incomplete"] is not None:
-            help_text = text("model.incomplete_help")
-            st.badge(
-                text("model.incomplete"), icon=":material/warning:", color="red", help=help_text
-            )
+    badges, helps = [], []
+    for name, colours in _BADGES.items():
+        value = run[name] if run[name] in colours else "unknown"
+        badges.append(f":{colours.get(value, 'gray')}-badge[{text(f'model.{name}_{value}')}]")
+        helps.append(text(f"model.{name}_help"))
+    if run["ceiling"]:
+        badges.append(f":gray-badge[{text('model.ceiling')}]")
+        helps.append(text("model.ceiling_help"))
+    if run["incomplete"] is not None:
+        badges.append(f":red-badge[:material/warning: {text('model.incomplete')}]")
+        helps.append(text("model.incomplete_help"))
+    st.markdown(" ".join(badges), help="\n\n".join(helps))
     if run["incomplete"] is not None:
         st.text(names.line(run["incomplete"]))
 
@@ -128,23 +127,25 @@ def _key_figures(context: Context, found: Found) -> None:
                 metric_box(text("model.place"), f"{shown.rank}", below, text("model.place_help"))
             else:
                 ranks = rank_text(shown.rank_lo, shown.rank_hi)
-                metric_box(text("model.rank"), ranks, below, text("model.rank_help"))
-                tier = UNDEFINED if shown.tier is None else f"{shown.tier}"
-                metric_box(text("model.tier"), tier, None, text("model.tier_help"))
-        short = {ADJUSTED: text("model.adjusted"), "answered_rate": text("model.answered")}
-        for metric in dict.fromkeys((view.metric, HEADLINE, *short)):
-            figure = found.figures.get(metric)
-            value = value_text(figure.value if figure else None)
-            interval = interval_text(figure.lo, figure.hi) if figure else UNDEFINED
-            help_text = text("model.interval_help")
-            if metric in short:
-                help_text = f"{text(f'model.{model_tabs.OTHERS[metric]}')} {help_text}"
-            metric_box(short.get(metric, metric), value, interval, help_text)
-    if shown is None or shown.rank is None:
-        st.caption(text(f"model.{_why_unranked(found.run, shown)}"))
+                below += f" · {text('model.tier_n', tier=shown.tier or UNDEFINED)}"
+                help_text = f"{text('model.rank_help')} {text('model.tier_help')}"
+                metric_box(text("model.rank"), ranks, below, help_text)
+        for metric in dict.fromkeys((view.metric, HEADLINE)):
+            _figure_box(found, metric, metric, text("model.interval_help"))
+        help_text = f"{text('model.adjusted_help')} {text('model.interval_help')}"
+        if view.metric != ADJUSTED:
+            _figure_box(found, ADJUSTED, text("model.adjusted"), help_text)
+    said = [text(f"model.{_why_unranked(found.run, shown)}")] if not shown or not shown.rank else []
     if shown is not None:
-        bucket = bucket_title(text, view.bucket_code)
-        st.caption(f"{bucket} · {text('model.n', n=shown.n_samples)}")
+        said += [bucket_title(text, view.bucket_code), text("model.n", n=shown.n_samples)]
+    st.caption(" · ".join(said))
+
+
+def _figure_box(found: Found, metric: str, label: str, help_text: str) -> None:
+    figure = found.figures.get(metric)
+    value = value_text(figure.value if figure else None)
+    interval = interval_text(figure.lo, figure.hi) if figure else UNDEFINED
+    metric_box(label, value, interval, help_text)
 
 
 def _why_unranked(run: Run, shown: Figure | None) -> str:
@@ -172,7 +173,6 @@ def _links(context: Context, view: View, found: Found, labels: Mapping[str, str]
                 link("samples", target, text("model.see_worst"), icon=":material/forum:")
             else:
                 link("samples", view, text("model.see_samples"), icon=":material/forum:")
-    model_record.show_raw(context, found.run)
 
 
 def _others(standing: Standing) -> dict[str, str]:
@@ -198,15 +198,12 @@ def _labels(_site: Site, key: str, board_id: str) -> Mapping[str, str]:
 
 
 def _found(site: Site, view: View) -> Found:
-    # Plain texts: to hash a view takes longer than all else here.
-    place = view.board, view.protocol, view.metric, view.bucket_code
-    return _read(site, site.key, view.models[0], *place)
+    place = (site.key, view.board, view.models[0], view.protocol, view.metric, view.bucket_code)
+    return _read(site, view, "\n".join(place))
 
 
 @st.cache_resource(max_entries=500, show_spinner=False)
-def _read(
-    _site: Site, key: str, run_id: str, board: str, protocol: str, metric: str, bucket: str
-) -> Found:
-    del key
-    view = View(board, protocol, metric).with_bucket(bucket)
-    return queries.found(_site, view, run_id)
+def _read(_site: Site, _view: View, place: str) -> Found:
+    """What there is at a place: one text, as hashing a view takes longer than all else here."""
+    del place
+    return queries.found(_site, _view, _view.models[0])

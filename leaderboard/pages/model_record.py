@@ -60,24 +60,24 @@ def show(context: Context, run: Run) -> None:
     for note in run["notes"] or ():
         st.text(f"{text('model.note')}: {names.line(note)}")
     st.subheader(text("model.again"), anchor=False)
-    hidden = not _public_files(context, run)
-    key = "local" if _local_folder(context, run) else "hidden" if hidden else "help"
-    st.markdown(text(f"model.again_{key}"))
+    words = "help" if _public_files(context, run) else "hidden"
+    if _local_folder(context, run):
+        words = "local"
+    st.markdown(f"{text(f'model.again_{words}')}\n\n{_raw(context, run)}")
     st.code(command(context, run), language="bash", wrap_lines=True)
 
 
-def show_raw(context: Context, run: Run) -> None:
+def _raw(context: Context, run: Run) -> str:
     """Links that download the raw outputs; a sentence where they are not public."""
-    text, site = context.text, context.site
+    text = context.text
     here = _public_files(context, run)
     if not here:
-        hidden = site.board(run["board_id"]).hidden_gold
-        st.caption(text("model.raw_hidden" if hidden else "model.raw_absent"))
-        return
-    with st.container(horizontal=True):
-        for key, file in here.items():
-            address = data_address(file, context.settings.public_url)
-            st.link_button(text(key), address, icon=":material/download:", type="tertiary")
+        hidden = context.site.board(run["board_id"]).hidden_gold
+        return text("model.raw_hidden" if hidden else "model.raw_absent")
+    addresses = {
+        text(key): data_address(file, context.settings.public_url) for key, file in here.items()
+    }
+    return " · ".join(f"[{title}]({address})" for title, address in addresses.items())
 
 
 def _public_files(context: Context, run: Run) -> dict[str, str]:

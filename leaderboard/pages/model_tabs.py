@@ -8,22 +8,20 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import streamlit as st
 
-from ffr_eval.metrics.metric import AVERAGES
-from ffr_eval.metrics.named import ADJUSTED, FIGURES
+from ffr_eval.metrics.named import ADJUSTED
 from ffr_eval.types import ANSWERED
 from leaderboard import names
 from leaderboard.downloads import download_menu
-from leaderboard.figures import UNDEFINED, interval_text, rank_text, value_text
+from leaderboard.figures import UNDEFINED, rank_text, value_text
 from leaderboard.pages import model_charts
 from leaderboard.queries import model as queries
-from leaderboard.site.schema import BOARD_METRICS
 from leaderboard.view_bar import bucket_title, link
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from leaderboard.context import Context
-    from leaderboard.queries.model import Figure, WorstSample
+    from leaderboard.queries.model import Figure, Found, WorstSample
     from leaderboard.view import View
 
     Run = Mapping[str, Any]
@@ -37,7 +35,6 @@ OTHERS: Final = {
 """The board's metrics that are not one of precision, recall, F1 and MCC, and what explains them."""
 _NARROW, _WIDE, _SHORT = 172, 260, 17
 """Two narrow boxes stand side by side on a telephone; long names of metrics need a wide one."""
-_MODALITIES: Final = ("joint", "utterance", "image")
 
 
 def metric_box(label: str, value: str, below: str | None, help_text: str) -> None:
@@ -55,64 +52,26 @@ def metric_box(label: str, value: str, below: str | None, help_text: str) -> Non
     )
 
 
-def all_figures(context: Context, found: Mapping[str, Figure]) -> None:
+def all_figures(context: Context, found: Found) -> None:
     """Every figure with its interval: averages and modalities down, figures across."""
     text = context.text
-    rows = [
-        {"of": f"{text(f'model.{average}')} · {text(f'model.{modality}')}"}
-        | {name: _with_interval(found.get(f"{average}.{modality}.{name}")) for name in FIGURES}
-        for average in AVERAGES
-        for modality in _MODALITIES
-    ]
+    of = [f"{text(f'model.{average}')} · {text(f'model.{name}')}" for average, name in queries.ROWS]
     column = st.column_config.TextColumn
     config: dict[str, Any] = {"of": column(text("model.average"), pinned=True, width=150)}
-    config |= {name: column(FIGURE_NAMES[name], width=170) for name in FIGURES}
+    config |= {name: column(title, width=170) for name, title in FIGURE_NAMES.items()}
     st.dataframe(
-        pa.Table.from_pylist(rows),
+        found.matrix.add_column(0, "of", pa.array(of)),
         hide_index=True,
         column_config=config,
         height="content",
         alt=text("model.tab_figures"),
     )
+    shown = {metric: queries.with_interval(found.figures.get(metric)) for metric in OTHERS}
     others = [
-        {"of": metric, "value": _with_interval(found.get(metric)), "what": text(f"model.{key}")}
-        for metric, key in zip(
-            OTHERS, ("adjusted_help", "exact_help", "answered_help"), strict=True
-        )
+        f"* **{metric}** {shown[metric]} · {text(f'model.{key}')}" for metric, key in OTHERS.items()
     ]
-    st.dataframe(
-        pa.Table.from_pylist(others),
-        hide_index=True,
-        column_config={
-            "of": column(text("app.metric"), pinned=True, width=190),
-            "value": column(text("model.value"), width=170),
-            "what": column(text("model.meaning"), width="large"),
-        },
-        height="content",
-        alt=text("model.others"),
-    )
-    st.caption(text("model.figures_help"))
-    download_menu("model-figures", _long_table(found))
-
-
-def _long_table(found: Mapping[str, Figure]) -> pa.Table:
-    """A row a metric, with all digits."""
-    columns = ("metric", "n_samples", "value", "lo", "hi", "rank", "rank_lo", "rank_hi", "tier")
-    return pa.Table.from_pylist(
-        [
-            {name: getattr(found[metric], name) for name in columns}
-            for metric in BOARD_METRICS
-            if metric in found
-        ]
-    )
-
-
-def _with_interval(figure: Figure | None) -> str:
-    if figure is None or figure.value is None:
-        return UNDEFINED
-    if figure.lo is None or figure.hi is None:
-        return value_text(figure.value)
-    return f"{value_text(figure.value)} {interval_text(figure.lo, figure.hi)}"
+    st.markdown("\n".join([*others, "", text("model.figures_help")]))
+    download_menu("model-figures", found.table)
 
 
 def groups(context: Context, found: Sequence[Figure]) -> None:

@@ -7,13 +7,13 @@ from typing import IO, TYPE_CHECKING, Final, cast
 
 import streamlit as st
 
-from ffr_eval.errors import FfrError, InputError
+from ffr_eval.errors import FfrError
 from leaderboard import names
 from leaderboard.context import current
 from leaderboard.pages import submit_form, submit_report
 from leaderboard.submissions.checking import check
 from leaderboard.submissions.file_kinds import UploadRefused
-from leaderboard.submissions.limits import Limiter, LimitReached, Submitter
+from leaderboard.submissions.limits import DailyLimits, Limiter, LimitReached, Submitter
 from leaderboard.submissions.metadata import is_name
 from leaderboard.submissions.scoring import private_benchmark
 from leaderboard.submissions.template import template
@@ -101,7 +101,7 @@ def _upload(context: Context, board: BoardRecord, state: Path) -> None:
         team = st.text_input(
             text("submit.team"), max_chars=names.LONGEST_NAME, key="submit.team", width=400
         ).strip()
-        st.caption(text("submit.daily", n=_limiter(state).limits.team))
+        st.caption(text("submit.daily", n=DailyLimits().team))
     ready = file is not None and (not board.hidden_gold or is_name(team))
     pressed = st.button(
         text("submit.check"), type="primary", disabled=not ready, key="submit.check"
@@ -144,19 +144,20 @@ def _check(
         return None
     try:
         with st.spinner(text("submit.checking")):
-            return check(context.site, board, benchmark, source, name, who, _limiter(state))
+            return check(context.site, board, benchmark, source, name, who, Limiter(state))
     except UploadRefused as error:
         submit_report.show_refusal(context, error)
     except LimitReached as error:
         submit_report.show_limit(context, error)
+    except FfrError:  # not why: there are paths of this machine in it
+        st.error(text("submit.unavailable"), icon=":material/error:")
     return None
 
 
 def _benchmark_or_none(context: Context, board: BoardRecord) -> Benchmark | None:
     try:
         return _benchmark(context.site, context.site.key, board.hash, board)
-    except (InputError, FfrError):
-        # Not why: the path of the private folder is nobody's business.
+    except FfrError:  # likewise
         st.error(context.text("submit.no_benchmark"), icon=":material/error:")
         return None
 
@@ -165,10 +166,6 @@ def _benchmark_or_none(context: Context, board: BoardRecord) -> Benchmark | None
 def _benchmark(_site: Site, key: str, content_hash: str, _board: BoardRecord) -> Benchmark:
     del key, content_hash
     return private_benchmark(_site.path, _board)
-
-
-def _limiter(state: Path) -> Limiter:
-    return Limiter(state)
 
 
 def _session() -> str:

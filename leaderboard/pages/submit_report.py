@@ -111,7 +111,8 @@ def _report(context: Context, checked: Checked, report: PrivateReport) -> None:
         st.text(names.line(note))
     st.download_button(
         text("submit.download"),
-        msgspec.json.format(msgspec.json.encode(report), indent=2),
+        # Made when it is asked for: until then it is nowhere but in the session.
+        lambda: msgspec.json.format(msgspec.json.encode(report), indent=2),
         file_name=f"{report.board_id}.report.json",
         mime="application/json",
         icon=":material/download:",

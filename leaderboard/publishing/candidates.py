@@ -130,6 +130,11 @@ def _is_unchanged(path: Path, source: str) -> bool:
     return path.is_dir() and irregular_file(path) is None and source_hash(path) == source
 
 
+def path_text(path: Path) -> str:
+    """A path as it can be written down, also if its name is no UTF-8."""
+    return str(path).encode(errors="backslashreplace").decode()
+
+
 def _known(place: RunPlace, source: str, entries: Sequence[RunEntry]) -> RunEntry | None:
     """What the site knows of a run folder: by its path, or by its name if it has moved.
 
@@ -137,7 +142,7 @@ def _known(place: RunPlace, source: str, entries: Sequence[RunEntry]) -> RunEntr
     the same content.
     """
     for entry in entries:
-        if entry.path == str(place.path):
+        if entry.path == path_text(place.path):
             return entry
     for entry in entries:
         gone = not Path(entry.path).exists()
@@ -182,7 +187,7 @@ def labels_and_ids(candidates: Sequence[Candidate]) -> list[tuple[str, str]]:
     ids: dict[int, str] = {}
     for number in order:
         candidate = candidates[number]
-        wanted = candidate.card.label or candidate.place
+        wanted = name = candidate.card.label or candidate.place
         known = candidate.known
         if known is not None and _is_numbered(known.label, wanted):
             wanted = known.label
@@ -191,7 +196,7 @@ def labels_and_ids(candidates: Sequence[Candidate]) -> list[tuple[str, str]]:
         if known is not None and known.run_id not in set(taken):
             ids[number] = known.run_id
         else:
-            ids[number] = run_id_of(labels[number], list(taken))
+            ids[number] = run_id_of(name, list(taken))
     return [(labels[number], ids[number]) for number in range(len(candidates))]
 
 

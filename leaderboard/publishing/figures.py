@@ -6,6 +6,7 @@ All of them come from the kernel that ``ffr score`` and ``ffr compare`` call.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,7 +15,6 @@ import pyarrow as pa
 from ffr_eval.disagreement import per_sample
 from ffr_eval.metrics.groups import group_rows
 from ffr_eval.metrics.named import ALL_FIGURES, parse_metric
-from ffr_eval.metrics.protocols import PROTOCOLS as ALL_PROTOCOLS
 from ffr_eval.metrics.protocols import Protocol, protocol_named
 from ffr_eval.predictions import OUTCOMES
 from ffr_eval.scoring import GroupScores, Scores, incomplete_mark, score_table
@@ -25,6 +25,7 @@ from leaderboard.site.schema import ALL, BOARD_METRICS, FIGURES, GROUPINGS, PAIR
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ffr_eval.metrics.metric import Metric
     from ffr_eval.metrics.protocols import Evaluation
     from ffr_eval.metrics.retrieval import FloatArray
     from ffr_eval.predictions import PredictionTable
@@ -45,17 +46,15 @@ PART_SCHEMA: Final = _COLUMNS.append(pa.field("pair_value", pa.float64())).appen
 """
 
 
+@lru_cache(maxsize=64)
+def single_metric(name: str) -> Metric:
+    """The metric of single samples that says on which of them a run is better by another."""
+    return per_sample(parse_metric(name))
+
+
 def protocols() -> tuple[Protocol, ...]:
     """The protocols of a site, in the order of their names in its tables."""
     return tuple(protocol_named(name) for name in PROTOCOLS)
-
-
-def protocol_of(family: str) -> Protocol:
-    """The protocol of a name in the tables."""
-    return next(found for found in protocols() if found.family == family)
-
-
-assert all(protocol.name in ALL_PROTOCOLS for protocol in protocols())  # noqa: S101
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +129,7 @@ def pair_sums(evaluation: Evaluation, units: Sequence[Unit]) -> dict[tuple[str, 
     found: dict[tuple[str, ...], FloatArray] = {}
     for name in PAIR_METRICS:
         metric = parse_metric(name)
-        single = per_sample(metric)
+        single = single_metric(name)
         terms = metric.terms(evaluation)
         with np.errstate(divide="ignore", invalid="ignore"):
             values = single.value(single.terms(evaluation))

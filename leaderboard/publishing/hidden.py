@@ -14,6 +14,8 @@ from ffr_eval.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from ffr_eval.runs import RunRecord
+
 _HASH: Final = re.compile(r"(?:sha256:)?([0-9a-f]{8,64})")
 _HASH_START: Final = "sha256:"
 
@@ -77,3 +79,27 @@ def require_known(
             remedy = "there are runs of: " + ", ".join(names)
             message = f"{each} is not a benchmark of any run"
             raise InputError(message, field="--hidden-gold", remedy=remedy)
+
+
+def by_content(
+    hidden: Sequence[HiddenGold], boards: Iterable[tuple[str, str, str | None]]
+) -> tuple[HiddenGold, ...]:
+    """The same, and also by the content hash of what they name: another name hides it no less.
+
+    Args:
+        hidden: What is hidden.
+        boards: Name, content hash and split of each board.
+    """
+    known = {(name, content_hash) for name, content_hash, _ in boards}
+    hashes = [
+        HiddenGold(content_hash, each.split)
+        for each in hidden
+        for name, content_hash in sorted(known)
+        if each.concerns_benchmark(name, content_hash)
+    ]
+    return tuple(dict.fromkeys((*hidden, *hashes)))
+
+
+def has_examples(record: RunRecord) -> bool:
+    """Whether the prompts of a run may hold the gold of other samples."""
+    return bool(record.options.get("shots")) or "shots" in (record.selection or {})

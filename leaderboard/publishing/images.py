@@ -24,6 +24,7 @@ MAX_IMAGE_PIXELS: Final = 50_000_000
 MAX_BYTES: Final = 50 * 2**20
 LONGEST_SIDE: Final = 1024
 _QUALITY: Final = 82
+_TOO_LARGE: Final = f"more than {MAX_IMAGE_PIXELS // 10**6} million pixels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +90,15 @@ def _encoded(data: bytes) -> tuple[bytes, tuple[int, int]] | str:
             warnings.simplefilter("ignore")  # the number of pixels is looked at here
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 if image.width * image.height > MAX_IMAGE_PIXELS:
-                    return f"more than {MAX_IMAGE_PIXELS // 10**6} million pixels"
+                    return _TOO_LARGE
                 image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
                 upright = ImageOps.exif_transpose(image)
                 plain = _plain(upright)
         stream = io.BytesIO()
         plain.save(stream, "WEBP", quality=_QUALITY, method=4)
-    except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError):
+    except Image.DecompressionBombError:  # found before we could look
+        return _TOO_LARGE
+    except (OSError, SyntaxError, ValueError, MemoryError):
         return f"no sound image of a kind that is shown ({', '.join(FORMATS)})"
     return stream.getvalue(), plain.size
 

@@ -48,6 +48,7 @@ class NewSite:
     index: Index
     progress: Callable[[str, int, int], None]
     warnings: list[str] = field(default_factory=list)
+    _dialogues: set[str] = field(default_factory=set)
 
     def write(self, boards: Sequence[Board]) -> Manifest:
         """Write the tables and everything else beside the site, then replace what is there."""
@@ -62,8 +63,8 @@ class NewSite:
         tables.write_runs(boards, place(schema.RUNS))
         tables.write_figures(boards, place(schema.FIGURES), place(schema.PAIRS))
         tables.write_floors(boards, place(schema.FLOORS))
-        tables.write_of_runs(boards, schema.SAMPLES, "samples", place(schema.SAMPLES))
-        tables.write_of_runs(boards, schema.ANSWERS, "answers", place(schema.ANSWERS))
+        tables.write_samples(boards, place(schema.SAMPLES))
+        tables.write_answers(boards, place(schema.ANSWERS))
         tables.write_prompts(boards, place(schema.PROMPTS), store.private / "work")
         tables.write_queries(boards, place(schema.QUERIES))
         images = self._write_dialogues(boards, place(schema.DIALOGUES))
@@ -117,6 +118,7 @@ class NewSite:
                 first = "; ".join(facts.problems[:3]) + ("; …" if number > 3 else "")
                 self.warnings.append(f"{name}: {number} images are not shown: {first}")
             parts.append(part)
+            self._dialogues.add(part.path.name)
         tables.write_dialogues((part.table() for part in parts), path)
         return images
 
@@ -169,6 +171,7 @@ class NewSite:
                 if path.relative_to(store.site).as_posix() not in manifest.files:
                     path.unlink()
         used = {
+            "dialogues": self._dialogues,
             "runs": {entry.part for entry in self.index.runs},
             "boards": {board.part.path.name for board in boards},
             "pairs": {file.path.name for board in boards for file in board.pair_files},

@@ -17,11 +17,10 @@ import numpy as np
 import pyarrow as pa
 
 from ffr_eval.comparison import pairs_of
-from ffr_eval.disagreement import per_sample
 from ffr_eval.metrics.named import parse_metric
 from ffr_eval.writing import temporary_name
 from leaderboard.publishing.code_version import code_version
-from leaderboard.publishing.figures import protocols
+from leaderboard.publishing.figures import protocols, single_metric
 from leaderboard.publishing.parquet import from_rows, load, save
 from leaderboard.site.schema import PAIR_METRICS
 
@@ -75,11 +74,7 @@ class Paired:
 
 @dataclass(frozen=True, slots=True)
 class PairFile:
-    """The pairs of a board, a protocol and a bucket.
-
-    Attributes:
-        settings: What they depend on beside the parts.
-    """
+    """The pairs of a board, a protocol and a bucket."""
 
     path: Path
     protocol: str
@@ -183,7 +178,7 @@ def _computed(
     resampling: Resampling,
 ) -> Iterator[dict[str, Any]]:
     metric = parse_metric(name)
-    single = per_sample(metric).name
+    single = single_metric(name).name
     parts = list(dict.fromkeys(part for couple in couples for part in couple))
     place = {part: number for number, part in enumerate(parts)}
     found = [sums_of(part) for part in parts]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ffr_eval.errors import InputError
-from leaderboard.publishing import tables
+from ffr_eval.errors import FfrError, InputError
+from ffr_eval.writing import cannot_write
 from leaderboard.publishing.benchmarks import Benchmarks, board_part
 from leaderboard.publishing.candidates import (
     MISTAKES,
@@ -17,11 +17,12 @@ from leaderboard.publishing.candidates import (
     given_runs,
     kept_candidate,
     labels_and_ids,
+    path_text,
     read_candidate,
     unscored,
 )
 from leaderboard.publishing.figures import protocols
-from leaderboard.publishing.hidden import HiddenGold, require_known
+from leaderboard.publishing.hidden import HiddenGold, by_content, has_examples, require_known
 from leaderboard.publishing.identities import board_id_of
 from leaderboard.publishing.new_site import NewSite
 from leaderboard.publishing.pairs import Paired, pair_files, paired_runs
@@ -35,6 +36,7 @@ from leaderboard.publishing.store import (
     removed_if_refused,
     resampling_of,
 )
+from leaderboard.publishing.tables import Board, BoardRun
 from leaderboard.publishing.work import Worker, Workers
 from leaderboard.site.manifest import MANIFEST, BoardRecord, Manifest, read_manifest
 
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ffr_eval.uncertainty import Resampling
-    from leaderboard.publishing.tables import Board
     from leaderboard.run_folders import RunPlace
 
     Progress = Callable[[str, int, int], None]
@@ -79,6 +80,24 @@ def publish_site(
     progress: Progress | None = None,
 ) -> Published:
     """As :func:`leaderboard.publishing.publish`, and says what was done."""
+    try:
+        return _publish_site(
+            runs, site, hidden_gold, resampling, workers, progress or (lambda *_: None), prune=prune
+        )
+    except OSError as error:  # what is wrong with a run has become its reason before
+        raise cannot_write(site, error) from None
+
+
+def _publish_site(
+    runs: Sequence[Path],
+    site: Path,
+    hidden_gold: Sequence[str],
+    resampling: Resampling | None,
+    workers: int,
+    progress: Progress,
+    *,
+    prune: bool,
+) -> Published:
     places = given_runs(runs)
     refuse_foreign(site)
     hidden = tuple(HiddenGold.of(text) for text in hidden_gold)
@@ -90,11 +109,9 @@ def publish_site(
         before = read_manifest(store.site) if (store.site / MANIFEST).is_file() else None
         if resampling is None:
             resampling = resampling_of(before)
-        publication = _Publication(
-            store, index, before, resampling, hidden, progress or (lambda *_: None)
-        )
+        publication = _Publication(store, index, before, resampling, hidden, progress)
         publication.read(places, prune=prune)
-        with Workers(workers, store.site) as pool:
+        with Workers(workers, publication.benchmarks) as pool:
             publication.compute(pool)
             boards = publication.boards()
             publication.pair(boards, pool)
@@ -133,7 +150,7 @@ class _Publication:
         Raises:
             InputError: If a benchmark is to be hidden that no run is of.
         """
-        given = {str(place.path) for place in places}
+        given = {path_text(place.path) for place in places}
         claimed = set()
         for place in places:
             try:
@@ -165,7 +182,7 @@ class _Publication:
             (candidate.record.benchmark.name, *candidate.board) for candidate in self.candidates
         }
         require_known(self.hidden, boards)
-        self.hidden = tuple(dict.fromkeys((*hidden, *self.hidden)))
+        self.hidden = by_content((*hidden, *self.hidden), boards)
 
     def compute(self, pool: Workers) -> None:
         """Compute the parts of new and changed runs; what cannot be scored is set apart."""
@@ -180,12 +197,8 @@ class _Publication:
             (ready if there and copied else work).append((candidate, key))
         tasks = []
         for candidate, key in work:
-            try:
-                self._copy_benchmark(candidate)
-            except MISTAKES as error:
-                self._fail(candidate.path, candidate.place, error)
-                continue
-            tasks.append((candidate, key))
+            if self._copy_benchmark(candidate):
+                tasks.append((candidate, key))
         outcomes = pool.each(
             Worker.run_part,
             [
@@ -200,17 +213,27 @@ class _Publication:
             if mistake is not None:
                 self._fail(candidate.path, candidate.place, mistake)
             else:
-                self.computed.add(str(candidate.path))
+                self.computed.add(path_text(candidate.path))
                 done.append((candidate, key))
         self.progress("runs", len(tasks), len(tasks))
         self._register([*ready, *done])
 
-    def _copy_benchmark(self, candidate: Candidate) -> None:
+    def _copy_benchmark(self, candidate: Candidate) -> bool:
+        """Copy the benchmark of a run, if it was not; without it the run fails."""
         reference = msgspec.structs.replace(
             candidate.record.benchmark, path=candidate.benchmark_path
         )
-        self.benchmarks.of(reference)
-        self.benchmarks.ensure_copy(reference.hash)
+        try:
+            self.benchmarks.of(reference)
+        except MISTAKES as error:
+            self._fail(candidate.path, candidate.place, error)
+            return False
+        try:
+            self.benchmarks.ensure_copy(reference.hash)
+        except FfrError as error:
+            self._fail(candidate.path, candidate.place, error)
+            return False
+        return True
 
     def _register(self, found: Sequence[tuple[Candidate, str]]) -> None:
         if not found:
@@ -227,7 +250,7 @@ class _Publication:
                     board_id=board_ids[candidate.board],
                     label=label,
                     place=candidate.place,
-                    path=str(candidate.path),
+                    path=path_text(candidate.path),
                     source=candidate.source,
                     part=key,
                     benchmark_path=candidate.benchmark_path,
@@ -252,42 +275,44 @@ class _Publication:
 
     def boards(self) -> list[Board]:
         """The boards of the site, with what is known of them without their runs."""
-        by_board: dict[str, list[tables.BoardRun]] = {}
+        by_board: dict[str, list[BoardRun]] = {}
         for entry in self.entries:
             part = RunPart(self.store.part("runs", entry.part))
-            by_board.setdefault(entry.board_id, []).append(tables.BoardRun(entry, part))
-        old = {} if self.before is None else {b.board_id: b for b in self.before.boards}
+            by_board.setdefault(entry.board_id, []).append(BoardRun(entry, part))
         boards = []
         for number, (board_id, runs) in enumerate(sorted(by_board.items())):
             self.progress("boards", number, len(by_board))
-            records = [run.part.record() for run in runs]
-            first = min(records, key=lambda record: record.benchmark.name)
-            content_hash, split = first.benchmark.hash, first.split
-            known = old.get(board_id)
-            name = first.benchmark.name if known is None else known.benchmark
-            all_names = {record.benchmark.name for record in records} | {name}
-            hidden = any(
-                spec.hides(each, content_hash, split) for spec in self.hidden for each in all_names
-            )
-            record = BoardRecord(
-                board_id=board_id,
-                benchmark=name,
-                version=first.benchmark.version,
-                hash=content_hash,
-                split=split,
-                hidden_gold=hidden,
-            )
-            figures = runs[0].part.table("figures", ["grouping", "bucket"])
-            buckets = sorted(
-                set(
-                    zip(figures["grouping"].to_pylist(), figures["bucket"].to_pylist(), strict=True)
-                )
-            )
-            board = board_part(self.benchmarks, content_hash, split, self.resampling)
-            files = pair_files(self.store, content_hash, split, buckets, self.resampling)
-            boards.append(tables.Board(record, board, tuple(runs), tuple(files), _paired(runs)))
+            boards.append(self._board(board_id, runs))
         self.progress("boards", len(boards), len(boards))
         return boards
+
+    def _board(self, board_id: str, runs: Sequence[BoardRun]) -> Board:
+        records = {run.entry.run_id: run.part.record() for run in runs}
+        first = min(records.values(), key=lambda record: record.benchmark.name)
+        content_hash, split = first.benchmark.hash, first.split
+        old = () if self.before is None else self.before.boards
+        known = next((board for board in old if board.board_id == board_id), None)
+        record = BoardRecord(
+            board_id=board_id,
+            benchmark=first.benchmark.name if known is None else known.benchmark,
+            version=first.benchmark.version,
+            hash=content_hash,
+            split=split,
+            hidden_gold=any(each.hides("", content_hash, split) for each in self.hidden),
+        )
+        partly = any(each.concerns_benchmark("", content_hash) for each in self.hidden)
+        examples = {name for name, of_run in records.items() if partly and has_examples(of_run)}
+        figures = runs[0].part.table("figures", ["grouping", "bucket"])
+        columns = (figures[name].to_pylist() for name in ("grouping", "bucket"))
+        buckets = sorted(set(zip(*columns, strict=True)))
+        return Board(
+            record=record,
+            part=board_part(self.benchmarks, content_hash, split, self.resampling),
+            runs=tuple(runs),
+            pair_files=tuple(pair_files(self.store, content_hash, split, buckets, self.resampling)),
+            paired=_paired(runs),
+            shows_hidden=frozenset(examples),
+        )
 
     def pair(self, boards: Sequence[Board], pool: Workers) -> None:
         """Compute the pairs that are not known."""
@@ -342,10 +367,10 @@ class _Publication:
         )
 
     def _fail(self, path: Path, label: str, error: Exception) -> None:
-        self.failed.append(UnscoredEntry(str(path), unscored(label, error)))
+        self.failed.append(UnscoredEntry(path_text(path), unscored(label, error)))
 
 
-def _paired(runs: Sequence[tables.BoardRun]) -> Mapping[str, frozenset[str]]:
+def _paired(runs: Sequence[BoardRun]) -> Mapping[str, frozenset[str]]:
     """By protocol, the runs that are compared in pairs."""
     names = [protocol.family for protocol in protocols()]
     headlines: dict[str, dict[str, float | None]] = {name: {} for name in names}

@@ -29,6 +29,7 @@ from leaderboard.run_folders import CARD
 from leaderboard.site.schema import ALL
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import pyarrow as pa
@@ -95,20 +96,45 @@ class RunPart:
 
     def sums(self) -> Sums:
         """What pairs are computed from."""
-        return Sums(self.path / "sums.npz")
+        return Sums(self.path)
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """Where an array is in the file of sums."""
+
+    key: tuple[str, ...]
+    offset: int
+    shape: tuple[int, ...]
 
 
 class Sums:
-    """What pairs are computed from, read as it is asked for."""
+    """What pairs are computed from, read as it is asked for; no file is kept open.
 
-    def __init__(self, path: Path) -> None:
-        self._arrays = np.load(path, allow_pickle=False)
-        names = bytes(self._arrays["names"]).decode()
-        self._places = {tuple(key): f"a{n}" for n, key in enumerate(msgspec.json.decode(names))}
+    Args:
+        folder: The part that holds it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "sums.f64"
+        places = msgspec.json.decode((folder / "sums.json").read_bytes(), type=list[_Place])
+        self._places = {place.key: place for place in places}
 
     def __getitem__(self, key: tuple[str, ...]) -> FloatArray:
-        array: FloatArray = self._arrays[self._places[key]]
+        place = self._places[key]
+        count = int(np.prod(place.shape))
+        found = np.fromfile(self._file, dtype="<f8", count=count, offset=place.offset)
+        array: FloatArray = found.reshape(place.shape)
         return array
+
+
+def save_sums(arrays: Mapping[tuple[str, ...], FloatArray], folder: Path) -> None:
+    """Write what pairs are computed from."""
+    places = []
+    with (folder / "sums.f64").open("wb") as stream:
+        for key, array in arrays.items():
+            places.append(_Place(key, stream.tell(), array.shape))
+            stream.write(np.ascontiguousarray(array, dtype="<f8").tobytes())
+    (folder / "sums.json").write_bytes(msgspec.json.encode(places))
 
 
 def part_key(source: str, benchmark_hash: str, split: str | None, resampling: Resampling) -> str:
@@ -164,10 +190,7 @@ def make_part(
         strict = next(source for source in sources if source.protocol.family == _STRICT)
         scores = found.scores[_STRICT]
         save(found.table, work / "figures.parquet")
-        keys = list(found.sums)
-        names = np.frombuffer(msgspec.json.encode(keys), dtype=np.uint8)
-        arrays = {f"a{n}": found.sums[key] for n, key in enumerate(keys)}
-        np.savez(work / "sums.npz", allow_pickle=False, names=names, **arrays)
+        save_sums(found.sums, work)
         save(sample_rows(strict, scores.evaluation), work / "samples.parquet")
         wanted = {
             sample_id: (strict.predictions or {})[sample_id]

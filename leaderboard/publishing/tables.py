@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from leaderboard.publishing.store import RunEntry
     from leaderboard.site.manifest import BoardRecord
 
+HIDDEN_EXAMPLES: Final = "its examples are of a split whose gold is hidden"
+_MEMORY: Final = "512MB"
 _ROWS_AT_ONCE: Final = 200_000
 _CELL: Final = ("protocol", "metric", "grouping", "bucket")
 
@@ -55,6 +57,7 @@ class Board:
     Attributes:
         runs: In the order of their ids.
         paired: By protocol, the ids of the runs that are compared in pairs.
+        shows_hidden: The ids of the runs whose prompts may have examples of a hidden split.
     """
 
     record: BoardRecord
@@ -62,6 +65,7 @@ class Board:
     runs: tuple[BoardRun, ...]
     pair_files: tuple[PairFile, ...]
     paired: Mapping[str, frozenset[str]]
+    shows_hidden: frozenset[str] = frozenset()
 
 
 def write_boards(boards: Sequence[Board], path: Path) -> None:
@@ -360,25 +364,43 @@ def write_queries(boards: Sequence[Board], path: Path) -> None:
             writer.add(rows)
 
 
-def write_of_runs(boards: Sequence[Board], table: schema.Table, name: str, path: Path) -> None:
-    """``samples`` or ``answers``: the rows of one run after the other; none of hidden gold."""
-    with TableWriter(table, path) as writer:
-        for run in open_runs(boards):
-            rows = run.part.table(name)
-            entry = run.entry
-            writer.add(with_columns(rows, board_id=entry.board_id, run_id=entry.run_id))
+def write_samples(boards: Sequence[Board], path: Path) -> None:
+    """``samples``, one run after the other; none of hidden gold."""
+    with TableWriter(schema.SAMPLES, path) as writer:
+        for _, run in _open_runs(boards):
+            rows = run.part.table("samples")
+            writer.add(with_columns(rows, board_id=run.entry.board_id, run_id=run.entry.run_id))
+
+
+def write_answers(boards: Sequence[Board], path: Path) -> None:
+    """``answers``, one run after the other; none of hidden gold."""
+    with TableWriter(schema.ANSWERS, path) as writer:
+        for board, run in _open_runs(boards):
+            rows = run.part.table("answers")
+            if run.entry.run_id in board.shows_hidden:
+                rows = rows.drop_columns(["prompt_id", "prompt_exact", "prompt_note"])
+                rows = rows.append_column("prompt_exact", pa.nulls(len(rows), pa.bool_()))
+                rows = with_columns(rows, prompt_id=None, prompt_note=HIDDEN_EXAMPLES)
+            writer.add(with_columns(rows, board_id=run.entry.board_id, run_id=run.entry.run_id))
 
 
 def write_prompts(boards: Sequence[Board], path: Path, work: Path) -> None:
     """``prompts``, each once; sorted on the disk, as all of them may be more than memory holds."""
     import duckdb
 
-    files = sorted({str(run.part.path / "prompts.parquet") for run in open_runs(boards)})
+    files = sorted(
+        {
+            str(run.part.path / "prompts.parquet")
+            for board, run in _open_runs(boards)
+            if run.entry.run_id not in board.shows_hidden
+        }
+    )
+    work.mkdir(exist_ok=True)
     with TableWriter(schema.PROMPTS, path) as writer:
         if not files:
             return
         settings: dict[str, Any] = {
-            "memory_limit": "512MB",
+            "memory_limit": _MEMORY,
             "threads": 2,
             "temp_directory": str(work),
         }
@@ -399,11 +421,12 @@ def write_dialogues(tables: Iterable[pa.Table], path: Path) -> None:
             writer.add(rows)
 
 
-def open_runs(boards: Sequence[Board]) -> Iterator[BoardRun]:
+def _open_runs(boards: Sequence[Board]) -> Iterator[tuple[Board, BoardRun]]:
     """The runs whose samples may be shown."""
     for board in boards:
         if not board.record.hidden_gold:
-            yield from board.runs
+            for run in board.runs:
+                yield board, run
 
 
 def _concatenated(tables: Sequence[pa.Table], empty: pa.Schema) -> pa.Table:

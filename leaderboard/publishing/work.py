@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
+from ffr_eval.errors import FfrError
 from leaderboard.publishing.benchmarks import Benchmarks
-from leaderboard.publishing.candidates import MISTAKES
 from leaderboard.publishing.pairs import complete
 from leaderboard.publishing.run_part import RunPart, Sums, make_part
 from leaderboard.publishing.store import Store
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from leaderboard.publishing.pairs import Paired, PairFile
 
 T = TypeVar("T")
-_SUMS_KEPT: Final = 512
+_SUMS_KEPT: Final = 1_024
 
 
 class Worker:
     """What one process does for a site.
 
     Args:
-        site: The folder of the site.
+        benchmarks: Of the site.
     """
 
-    def __init__(self, site: Path) -> None:
-        self._store = Store(site)
-        self._benchmarks = Benchmarks(self._store)
+    def __init__(self, benchmarks: Benchmarks) -> None:
+        self._store = benchmarks.store
+        self._benchmarks = benchmarks
         self._sums = lru_cache(maxsize=_SUMS_KEPT)(self._read_sums)
 
     def run_part(
@@ -49,12 +49,16 @@ class Worker:
         benchmark_path: str,
         resampling: Resampling,
     ) -> Exception | None:
-        """Compute the part of a run; gives what was wrong with it."""
+        """Compute the part of a run; gives what is wrong with it.
+
+        Raises:
+            OSError: If the part cannot be written, which is no fault of the run.
+        """
         reference = msgspec.structs.replace(record.benchmark, path=benchmark_path)
         try:
             benchmark = self._benchmarks.of(reference)
             make_part(self._store, key, folder, record, benchmark, resampling)
-        except MISTAKES as error:
+        except (FfrError, ValueError, RecursionError) as error:
             return error
         return None
 
@@ -71,13 +75,13 @@ class Workers:
 
     Args:
         count: How many.
-        site: The folder of the site.
+        benchmarks: Of the site.
     """
 
-    def __init__(self, count: int, site: Path) -> None:
+    def __init__(self, count: int, benchmarks: Benchmarks) -> None:
         self._count = max(1, count)
-        self._site = site
-        self._here = Worker(site)
+        self._site = benchmarks.store.site
+        self._here = Worker(benchmarks)
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Workers:
@@ -112,7 +116,7 @@ _WORKER: list[Worker] = []
 
 def _start(site: Path) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    _WORKER[:] = [Worker(site)]
+    _WORKER[:] = [Worker(Benchmarks(Store(site)))]
 
 
 def _do(name: str, arguments: tuple[Any, ...]) -> Any:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from leaderboard.site.reader import Site
     from leaderboard.view import View
 
-SHOWN: Final = 10
+SHOWN: Final = 5
 """So many samples on which two runs disagree are shown."""
 
 
@@ -109,7 +109,7 @@ def differences(site: Site, view: View) -> list[Difference]:
             row = tested[*bucket, b, a] if turned else there
             delta = None if value_a is None or value_b is None else value_a - value_b
             figures = _figures(row, turned=turned) if row is not None else {}
-            plain = {"delta": delta, "n_samples": n_samples}
+            plain: dict[str, Any] = {"delta": delta, "n_samples": n_samples}
             code = bucket_code(*bucket)
             found.append(Difference(a, b, code, value_a, value_b, **(plain | figures)))
     return found

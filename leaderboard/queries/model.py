@@ -6,12 +6,17 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from ffr_eval.metrics.metric import AVERAGES
+from ffr_eval.metrics.named import FIGURES
 from ffr_eval.types import Outcome
-from leaderboard.site.schema import ALL
+from leaderboard.figures import UNDEFINED, interval_text, value_text
+from leaderboard.site.schema import ALL, BOARD_METRICS
 from leaderboard.view import bucket_code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import pyarrow as pa
 
     from leaderboard.site.reader import Site
     from leaderboard.view import View
@@ -22,6 +27,20 @@ MOST_ENTRIES: Final = 60
 """So many entries of a JSON object are shown."""
 _UNRANKED: Final = (
     "SELECT run_id FROM runs WHERE board_id = ? AND (ceiling OR incomplete IS NOT NULL)"
+)
+ROWS: Final = tuple(
+    (average, modality) for average in AVERAGES for modality in ("joint", "utterance", "image")
+)
+_COLUMNS: Final = (
+    "metric",
+    "n_samples",
+    "value",
+    "lo",
+    "hi",
+    "rank",
+    "rank_lo",
+    "rank_hi",
+    "tier",
 )
 _RANKS: Final = ("rank", "rank_lo", "rank_hi", "tier")
 
@@ -76,10 +95,18 @@ class WorstSample:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """All that the page shows of a run in a view; never to be changed."""
+    """All that the page shows of a run in a view; never to be changed.
+
+    Attributes:
+        table: All figures with all their digits, a row a metric.
+        matrix: Precision, recall, F1 and MCC with their intervals as text, a row for each of
+            :data:`ROWS`.
+    """
 
     run: Mapping[str, Any]
     figures: Mapping[str, Figure]
+    table: pa.Table
+    matrix: pa.Table
     standing: Standing
     groups: Sequence[Figure]
     worst: Sequence[WorstSample]
@@ -87,13 +114,36 @@ class Found:
 
 def found(site: Site, view: View, run_id: str) -> Found:
     """What a site has of a run."""
+    import pyarrow as pa
+
+    known = figures(site, view, run_id)
+    table = [
+        {name: getattr(known[metric], name) for name in _COLUMNS}
+        for metric in BOARD_METRICS
+        if metric in known
+    ]
+    matrix = [
+        {name: with_interval(known.get(f"{average}.{modality}.{name}")) for name in FIGURES}
+        for average, modality in ROWS
+    ]
     return Found(
         record(site, view.board, run_id),
-        figures(site, view, run_id),
+        known,
+        pa.Table.from_pylist(table),
+        pa.Table.from_pylist(matrix),
         standing(site, view, run_id),
         groups(site, view, run_id),
         worst(site, view, run_id),
     )
+
+
+def with_interval(figure: Figure | None) -> str:
+    """A figure and its interval: ``0.512 [0.478, 0.546]``."""
+    if figure is None or figure.value is None:
+        return UNDEFINED
+    if figure.lo is None or figure.hi is None:
+        return value_text(figure.value)
+    return f"{value_text(figure.value)} {interval_text(figure.lo, figure.hi)}"
 
 
 def record(site: Site, board_id: str, run_id: str) -> Mapping[str, Any]:

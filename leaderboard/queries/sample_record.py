@@ -106,6 +106,21 @@ class RunAnswer:
     prompt_note: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What is known of what a run's model got.
+
+    Attributes:
+        options: As JSON; untrusted.
+        has_prompt: Whether it is sent prompts.
+        ceiling: Whether it knows the gold.
+    """
+
+    options: str
+    has_prompt: bool
+    ceiling: bool
+
+
 class ImagePlace(msgspec.Struct, frozen=True):
     """Which image of the benchmark a picture in a request is."""
 
@@ -256,10 +271,12 @@ def image_files(
     return files
 
 
-def run_options(site: Site, board: str, run_id: str) -> tuple[str, bool]:
-    """The options of a run, as JSON, and whether its model is sent prompts."""
-    sql = "SELECT options, prompt_hash FROM runs WHERE board_id = ? AND run_id = ? LIMIT 1"
-    rows = site.query(sql, (board, run_id)).to_pylist()
-    if not rows:
-        return "{}", False
-    return rows[0]["options"] or "{}", rows[0]["prompt_hash"] is not None
+def run_facts(site: Site, board: str, run_id: str) -> RunFacts:
+    """What is known of what a run's model got.
+
+    Raises:
+        IndexError: If the board has no such run.
+    """
+    sql = "SELECT options, prompt_hash, ceiling FROM runs WHERE board_id = ? AND run_id = ? LIMIT 1"
+    row = site.query(sql, (board, run_id)).to_pylist()[0]
+    return RunFacts(row["options"] or "{}", row["prompt_hash"] is not None, bool(row["ceiling"]))

@@ -162,13 +162,6 @@ def listed(site: Site, board: str, found: Matching, page: int) -> pa.Table:
     return some
 
 
-def row_of(site: Site, board: str, sample_id: str) -> int | None:
-    """The row of a sample; ``None`` if the board does not have it."""
-    sql = "SELECT row FROM queries WHERE board_id = ? AND sample_id = ? LIMIT 1"
-    found = site.query(sql, (board, sample_id))["row"].to_pylist()
-    return found[0] if found else None
-
-
 def sample_at(site: Site, board: str, row: int) -> str:
     """The id of the sample at a row that the board has."""
     sql = "SELECT sample_id FROM queries WHERE board_id = ? AND row = ?"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ffr_eval.errors import InputError
 from ffr_eval.metrics.named import HEADLINE
 from ffr_eval.types import Kind
+from leaderboard import names
 from leaderboard.site.manifest import MANIFEST, file_hash, read_manifest, wrong_files
 from leaderboard.site.schema import ALL, PROTOCOLS, TABLES
 
@@ -59,6 +60,7 @@ class Site:
             raise InputError("; ".join(wrong[:3]), file=self.path, remedy=remedy)
         self._local = threading.local()
         self._known: dict[tuple[str, str], Any] = {}
+        self._samples: set[tuple[str, str]] = set()
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> pa.Table:
         """The rows of a query.
@@ -83,6 +85,11 @@ class Site:
         found: Mapping[str, str] = self._kept("labels", board_id, self._read_labels)
         return found
 
+    def shown_labels(self, board_id: str) -> Mapping[str, str]:
+        """As :meth:`labels`, safe in every widget and all different."""
+        found: Mapping[str, str] = self._kept("shown", board_id, self._read_shown)
+        return found
+
     def buckets(self, board_id: str) -> Sequence[tuple[str, str]]:
         """Grouping and bucket of what a board has figures of; that of all samples first."""
         found: Sequence[tuple[str, str]] = self._kept("buckets", board_id, self._read_buckets)
@@ -90,8 +97,14 @@ class Site:
 
     def has_sample(self, board_id: str, sample_id: str) -> bool:
         """Whether a board has a sample of this id."""
+        key = board_id, sample_id
+        if key in self._samples:
+            return True
         sql = "SELECT 1 FROM queries WHERE board_id = ? AND sample_id = ? LIMIT 1"
-        return bool(self.query(sql, (board_id, sample_id)).num_rows)
+        there = bool(self.query(sql, key).num_rows)
+        if there:  # as many as the site has, at most; what is not there is not remembered
+            self._samples.add(key)
+        return there
 
     def board(self, board_id: str) -> BoardRecord:
         """The record of a board.
@@ -111,6 +124,11 @@ class Site:
         sql = "SELECT run_id, label FROM runs WHERE board_id = ? ORDER BY run_id"
         found = self.query(sql, (board_id,))
         return dict(zip(*(column.to_pylist() for column in found.columns), strict=True))
+
+    def _read_shown(self, board_id: str) -> dict[str, str]:
+        labels = self.labels(board_id)
+        shown = names.unique(map(names.name, labels.values()))
+        return dict(zip(labels, shown, strict=True))
 
     def _read_buckets(self, board_id: str) -> list[tuple[str, str]]:
         sql = (

@@ -259,7 +259,7 @@ ANSWERS: Final = Table(
         }
     ),
     ("board_id", "run_id", "sample_id"),
-    2_048,
+    8_192,
 )
 """What the model wrote, and what it was asked."""
 

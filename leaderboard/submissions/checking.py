@@ -139,7 +139,7 @@ def send(
         same = (upload.sha256, board.board_id) == (checked.sha256, checked.board_id)
         if not same or checked.report is None or not upload.can_be_scored:
             message = "not the file that was checked"
-            raise UploadRefused("kind", message, file=checked.name, remedy="check it first")
+            raise UploadRefused("changed", message, file=checked.name, remedy="check it first")
         limiter.count_send(who)
         return queue.add(
             board.board_id,

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Kind: TypeAlias = Literal["jsonl", "gzip", "parquet"]
-Reason: TypeAlias = Literal["kind", "too_large", "damaged", "empty", "busy"]
+Reason: TypeAlias = Literal["kind", "too_large", "damaged", "empty", "busy", "changed"]
 
 HEAD_BYTES: Final = 1024
 """So many bytes are looked at."""

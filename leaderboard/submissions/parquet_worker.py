@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
@@ -62,20 +61,15 @@ def _write_rows(data: bytes, limits: dict[str, int]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    opened = partial(
-        pq.ParquetFile,
-        pre_buffer=False,
-        memory_map=False,
-        thrift_string_size_limit=_LONGEST_WORD,
-        thrift_container_size_limit=_LONGEST_LIST,
-    )
     try:
-        file = opened(pa.BufferReader(data))
+        file = pq.ParquetFile(
+            pa.BufferReader(data),
+            pre_buffer=False,
+            thrift_string_size_limit=_LONGEST_WORD,
+            thrift_container_size_limit=_LONGEST_LIST,
+        )
         _require_small(file, limits)
         _require_columns(file)
-        texts = [name for name in file.schema_arrow.names if name in _TEXT]
-        # So that a text that is repeated is held once.
-        file = opened(pa.BufferReader(data), read_dictionary=texts)
         row = 0
         for batch in file.iter_batches(_ROWS_AT_ONCE, use_threads=False):
             row += batch.num_rows

@@ -221,10 +221,20 @@ class Queue:
                 yield folder
 
     def _require_room(self, n_bytes: int) -> None:
-        pending = [item for item in self.all() if item.status == "pending"]
-        sizes = [(self.folder / item.id / PREDICTIONS).stat().st_size for item in pending]
-        if len(pending) >= self._quota.number or sum(sizes) + n_bytes > self._quota.bytes:
+        sizes = [
+            (folder / PREDICTIONS).stat().st_size
+            for folder in self._folders()
+            if self._waits(folder.name)
+        ]
+        if len(sizes) >= self._quota.number or sum(sizes) + n_bytes > self._quota.bytes:
             raise QueueFull("too many submissions wait for review; nothing more is taken for now")
+
+    def _waits(self, submission_id: str) -> bool:
+        """Whether a submission is pending, as far as its record can be read."""
+        try:
+            return self.get(submission_id).status == "pending"
+        except InputError:
+            return True
 
 
 def require_pending(submission: Submission) -> None:

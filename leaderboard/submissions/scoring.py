@@ -220,9 +220,10 @@ def private_report(
     }
     strict = scored[PROTOCOLS[0]]
     headline = strict.metric(HEADLINE)
+    values = standing.values_of(site, board.board_id)
     if hidden:  # nothing is compared more finely than it is told
         headline = _rounded(headline)
-    values = standing.values_of(site, board.board_id)
+        values = [round(value, HIDDEN_DECIMALS) for value in values]
     incomplete = incomplete_mark(strict.outcomes, strict.n_samples) is not None
     better = sum(value > headline for value in values) if headline is not None else 0
     return PrivateReport(
@@ -292,7 +293,8 @@ def _against_leader(
     value = strict.metric(HEADLINE)
     if board.hidden_gold:
         value = _rounded(value)
-        return AgainstLeader(leader, None if value is None else value - leader.value)
+        theirs = round(leader.value, HIDDEN_DECIMALS)
+        return AgainstLeader(leader, None if value is None else _rounded(value - theirs))
     delta = None if value is None else value - leader.value
     published = standing.predictions_of(site, board.board_id, leader.run_id)
     if not published:
@@ -300,10 +302,8 @@ def _against_leader(
     from ffr_eval.comparison import compare_evaluations
 
     source = _loaded(published, benchmark, board, "strict")
-    theirs = evaluate(source.table, source.protocol)
-    compared = compare_evaluations(
-        ("upload", "leader"), (strict.evaluation, theirs), HEADLINE, resampling
-    )
+    evaluations = (strict.evaluation, evaluate(source.table, source.protocol))
+    compared = compare_evaluations(("upload", "leader"), evaluations, HEADLINE, resampling)
     pair = compared.pair("upload", "leader")
     ci95 = pair.ci95
     lo, hi = (None, None) if ci95 is None else (ci95.lo, ci95.hi)

@@ -2,8 +2,8 @@
 
 ``leaderboard/texts/<language>/<page>.toml`` holds the words of a page, one flat table of
 ``key = "…"``; ``text("board.title")`` is the key ``title`` of ``board.toml``. What is filled in
-(``{name}``) is made safe for Markdown first: numbers stay, and texts are reduced to what a name may
-have.
+(``{name}``) is made safe for Markdown first: numbers and :class:`Words` stay, and other texts are
+reduced to what a name may have.
 """
 
 from __future__ import annotations
@@ -22,6 +22,16 @@ LANGUAGES: Final = {"en": "English", "zh": "中文"}
 """By the code in the address; the first is the default."""
 DEFAULT: Final = "en"
 
+
+class Words(str):
+    """A text of ours, with nothing in it that anybody else wrote as they wished.
+
+    It may be put into other words as it is.
+    """
+
+    __slots__ = ()
+
+
 Text: TypeAlias = "Callable[..., str]"
 
 
@@ -39,8 +49,9 @@ def texts(language: str) -> Text:
     """``text(key, **values)`` of a language."""
     words = catalog(language)
 
-    def text(key: str, /, **values: Any) -> str:
-        return words[key].format_map({name: _safe(value) for name, value in values.items()})
+    def text(key: str, /, **values: Any) -> Words:
+        filled = {name: _safe(value) for name, value in values.items()}
+        return Words(words[key].format_map(filled))
 
     return text
 
@@ -57,4 +68,4 @@ def catalog(language: str) -> Mapping[str, str]:
 
 
 def _safe(value: Any) -> Any:
-    return names.name(value) if isinstance(value, str) else value
+    return names.name(value) if isinstance(value, str) and not isinstance(value, Words) else value

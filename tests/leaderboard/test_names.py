@@ -38,6 +38,13 @@ def test_dangerous_names_are_shown_as_such(text: str) -> None:
     assert not names.is_plain(text)
 
 
+@pytest.mark.parametrize("text", ["www.evil.example", "WWW.evil.example/x", "a www.evil.example"])
+def test_no_name_becomes_a_link(text: str) -> None:
+    """Markdown makes links of such text."""
+    assert "www." not in names.name(text).lower()
+    assert "evil.example" in names.name(text)
+
+
 @given(st.text())
 def test_nothing_invisible_or_long_gets_through(text: str) -> None:
     for shown, longest in ((names.name(text), 80), (names.line(text), 600)):
@@ -55,7 +62,9 @@ def test_names_that_become_the_same_are_told_apart() -> None:
     assert len(set(names.unique(cleaned))) == 4
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", " =1", "\n=1"])
+@pytest.mark.parametrize(
+    "cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", " =1", "\n=1", "＝1"]
+)
 def test_formulas_become_text(cell: str) -> None:
     assert names.csv_cell(cell) == f"'{cell}"
 
@@ -63,3 +72,107 @@ def test_formulas_become_text(cell: str) -> None:
 @pytest.mark.parametrize("cell", ["bm25", "", 1, -0.5, None])
 def test_other_cells_stay(cell: object) -> None:
     assert names.csv_cell(cell) == cell
+
+
+@given(st.text(alphabet=st.sampled_from("=+-@\t\r\n \"',;1＝＋|%x")))
+def test_no_cell_is_a_formula(text: str) -> None:
+    """Whatever a spreadsheet takes off at the front, what follows begins no formula."""
+    cell = names.csv_cell(text)
+    assert isinstance(cell, str)
+    assert not cell.lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋"))
+    assert cell in (text, f"'{text}")
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("bm25", "bm25"),
+        ("a_b & 50% #1", r"a\_b \& 50\% \#1"),
+        (r"\input{/etc/passwd}", r"\textbackslash{}input\{/etc/passwd\}"),
+        ("$x^2$ ~", r"\$x\textasciicircum{}2\$ \textasciitilde{}"),
+        ("[a] *", "{[}a{]} {*}"),
+        ("a\nb", "a b"),
+    ],
+)
+def test_latex(text: str, written: str) -> None:
+    assert names.latex(text) == written
+
+
+COMMANDS = (
+    "\\textbackslash{}",
+    "\\textasciitilde{}",
+    "\\textasciicircum{}",
+    "\\dots{}",
+    "$<$",
+    "$>$",
+)
+ESCAPED = ("\\{", "\\}", "\\$", "\\&", "\\%", "\\#", "\\_", "{[}", "{]}", "{*}", "$|$", "$-$")
+
+
+@given(st.text(alphabet=st.sampled_from("\\{}$&%#_~^<>|\"*[]–−… a\n\r\0\u202e`'x")))
+def test_nothing_in_latex_is_a_command(text: str) -> None:
+    rest = names.latex(text)
+    for known in (*COMMANDS, *ESCAPED):
+        rest = rest.replace(known, "")
+    assert not set(rest) & set('\\{}$&%#_~^<>|*[]"\n\r\0\u202e')
+
+
+@given(st.text())
+def test_latex_is_one_line(text: str) -> None:
+    assert "\n" not in names.latex(text)
+    assert "\r" not in names.latex(text)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://example.org",
+        "https://example.org/a/b_c-d.html?x=1&y=%20#z",
+        "https://sub.example.co.uk:443/",
+        "HTTPS://Example.ORG/x",
+        "https://huggingface.co/org/model",
+    ],
+)
+def test_links_that_are_followed(link: str) -> None:
+    assert names.https_link(link) == link
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        None,
+        "",
+        "http://example.org",
+        "javascript:alert(1)",
+        "https:example.org",
+        "https://",
+        "https:///etc/passwd",
+        "//example.org",
+        "ftp://example.org",
+        "data:text/html,x",
+        "https://user:secret@example.org",
+        "https://example.org@evil.example",
+        "https://127.0.0.1/",
+        "https://[::1]/",
+        "https://localhost/",
+        "https://intranet/",
+        "https://2130706433/",
+        "https://0x7f.1/",
+        "https://example.org:8080/",
+        "https://example.org:x/",
+        "https://example.org/ a",
+        "https://example.org/\n",
+        "https://example.org/)](x",
+        "https://example.org/<script>",
+        'https://example.org/"x',
+        "https://example.org\\@evil.example",
+        "https://ex\u202eample.org",
+        "https://еxample.org",
+        " https://example.org",
+        "https://-x.org",
+        "https://a..org",
+        "https://example.org/" + "x" * 300,
+    ],
+)
+def test_links_that_are_not(link: str | None) -> None:
+    assert names.https_link(link) is None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from leaderboard import texts as package
+from leaderboard.figures import p_text, value_text
 from leaderboard.texts import LANGUAGES, catalog, language_of, texts
 
 FOLDER = Path(package.__file__).parent
@@ -68,3 +69,11 @@ def test_values_are_made_safe() -> None:
     assert "![" not in shown
     assert "](" not in shown
     assert "{" not in texts("en")("app.unknown_model", model="{model.__class__}")
+
+
+def test_our_own_words_stay() -> None:
+    text = texts("en")
+    assert "< 0.0001" in text("compare.p_alone", p=p_text(0.0))
+    assert "–" in text("compare.p_alone", p=value_text(None))
+    assert "\N{REPLACEMENT CHARACTER}" not in text("compare.p_alone", p=text("app.bucket_long"))
+    assert "\N{REPLACEMENT CHARACTER}" in text("compare.p_alone", p=f"{value_text(None)}")

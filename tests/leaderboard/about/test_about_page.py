@@ -126,7 +126,7 @@ def test_the_record_is_that_of_the_manifest(
     )
     site = Site(path)
     page = open_page("about", settings=Settings(site=str(path)))
-    assert "1,234 times (seed 77; " in words(page)
+    assert "1,234 times (seed 77, " in words(page)
     assert "at most 0.01" in words(page)
     open_tab(page, "record")
     frame, boards = (element.value for element in page.dataframe)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from typing import TYPE_CHECKING
+from itertools import combinations
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from leaderboard.arena.drawing import Drawing, contestants, differing
@@ -84,10 +87,53 @@ def test_fragments_are_those_of_the_runs_in_the_order_shown(
             assert pictures <= set(row["img_ids"])
 
 
-def test_hidden_gold_is_never_drawn(arena_site: Site, store: ArenaStore) -> None:
-    hidden = next(i for i in arena_site.board_ids if arena_site.board(i).hidden_gold)
+def test_hidden_gold_is_never_drawn(
+    arena_site: Site, store: ArenaStore, board_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even if answers on it were in the site by mistake."""
     drawing = Drawing(arena_site, store, random.Random(0))
-    assert drawing.draw(hidden, "s") is None
+    assert drawing.draw(board_id, "s") is not None
+    record = msgspec.structs.replace(arena_site.board(board_id), hidden_gold=True)
+    monkeypatch.setattr(arena_site, "board", lambda _: record)
+    assert drawing.draw(board_id, "s") is None
+
+
+def test_what_looks_the_same_is_not_shown(
+    arena_site: Site, store: ArenaStore, board_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers may differ by ids that the dialogue does not have."""
+    part = fragment(TURNS, IMAGES, [3], [])
+    monkeypatch.setattr("leaderboard.arena.drawing.fragment", lambda *_: part)
+    assert Drawing(arena_site, store, random.Random(0)).draw(board_id, "s") is None
+
+
+def test_runs_with_the_fewest_votes_come_first(
+    arena_site: Site, store: ArenaStore, board_id: str
+) -> None:
+    """And each meets those that it has met the least."""
+
+    def voted(*pairs: tuple[str, ...]) -> None:
+        store.add(
+            [
+                make_vote(board_id=board_id, runs=pair, choice=pair[0], criterion=criterion)
+                for pair in pairs
+                for criterion in CRITERIA
+            ]
+        )
+
+    def drawn(seed: int) -> set[str]:
+        found = Drawing(arena_site, store, random.Random(seed)).draw(board_id, "s", overlap=0.0)
+        assert found is not None
+        return set(found.pair.runs)
+
+    a, b, late, *others = contestants(arena_site, board_id)
+    voted((a, b))
+    assert not any(drawn(seed) & {a, b} for seed in range(10))
+    voted(*combinations([a, b, *others], 2))
+    assert all(late in drawn(seed) for seed in range(10))
+    voted(*[(late, other) for other in [a, b, *others[:-1]]] * 3)
+    assert all({others[-1]} < drawn(seed) for seed in range(10))
+    assert {others[-1], late} in [drawn(seed) for seed in range(10)]
 
 
 def test_who_knows_the_gold_does_not_take_part(arena_site: Site, board_id: str) -> None:
@@ -233,6 +279,18 @@ def test_an_image_alone_does_not_show_what_was_said() -> None:
 )
 def test_images_are_only_those_of_the_site(arena_site: Site, name: str | None) -> None:
     assert image_bytes(arena_site, name) is None
+
+
+def test_images_must_be_listed_and_named_by_their_hash(tmp_path: Path) -> None:
+    names = "a" * 64, "b" * 64, "c" * 63, "../" + "d" * 64
+    for name in names:
+        path = tmp_path / "public" / "images" / f"{name}.webp"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"image")
+    listed = {f"public/images/{name}.webp": None for name in names if not name.startswith("b")}
+    listed["public/" + "d" * 64 + ".webp"] = None
+    site: Any = SimpleNamespace(path=tmp_path, manifest=SimpleNamespace(files=listed))
+    assert [image_bytes(site, name) for name in names] == [b"image", None, None, None]
 
 
 def test_images_of_the_site_are_read_but_not_through_links(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +126,8 @@ def test_an_id_of_another_vote_ends_the_import(
     first = line()
     cli(*import_args(state, arena_site, jsonl([first])))
     changed = jsonl([line(), first | {"choice": "tie"}], "changed.jsonl")
-    assert "is the id of another vote" in cli.refused(*import_args(state, arena_site, changed))
+    error = cli.refused(*import_args(state, arena_site, changed))
+    assert f"{changed}:2: vote_id: {first['vote_id']!r} is the id of another vote" in error
     assert len(store.votes()) == 1
 
 
@@ -215,6 +217,16 @@ def test_an_unknown_board_is_named(cli: Cli, state: Path, store: ArenaStore) -> 
     error = cli.refused("arena", "results", "--state", state, "--board", "x")
     assert "no votes on board 'x'" in error
     assert "one of one" in error
+
+
+def test_a_missing_package_is_named(
+    cli: Cli, state: Path, store: ArenaStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "evalica" else found(name)
+    )
+    assert "ffr-eval[leaderboard]" in cli.refused("arena", "results", "--state", state)
 
 
 @pytest.mark.parametrize("command", ["export", "import", "results"])

@@ -108,6 +108,8 @@ def start_board(place: Path, folder: Path, *options: str, **environment: str) ->
     """A board on a free port, with its state and log in ``folder``."""
     state, log = folder / "state", folder / "log.txt"
     command = [sys.executable, "-m", "ffr_eval", "board", str(place), "--no-browser", *options]
+    if "--port" not in options:  # several may start at the same time
+        command += ["--port", str(free_port())]
     if "--read-only" not in options:
         command += ["--state", str(state)]
     with log.open("wb") as stream:
@@ -149,8 +151,9 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
         except (OSError, urllib.error.URLError):
             time.sleep(0.05)
         else:
-            return
-    raise AssertionError(f"{url} does not answer")
+            break
+    assert process.poll() is None, "it has ended"
+    assert time.monotonic() < end, f"{url} does not answer"
 
 
 def free_port() -> int:

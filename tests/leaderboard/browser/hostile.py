@@ -128,7 +128,10 @@ LINKS: Final = (
 # What a page must not have, and what of it is found.
 LOOK: Final = r"""
 () => {
-  const all = selector => [...document.querySelectorAll(selector)];
+  const roots = [document];  // and those of components, which a document does not search
+  for (const root of roots)
+    for (const e of root.querySelectorAll('*')) if (e.shadowRoot) roots.push(e.shadowRoot);
+  const all = selector => roots.flatMap(root => [...root.querySelectorAll(selector)]);
   const found = [];
   const note = (what, elements) => elements.forEach(
     e => found.push(what + ': ' + e.outerHTML.slice(0, 300)));
@@ -136,7 +139,10 @@ LOOK: Final = r"""
   const astray = url => !/^https?:$/.test(url.protocol) || url.username
     || /127\.0\.0\.2|evil|good|xn--|\.y$/.test(url.hostname);
   if (window.ran) found.push('script ran');
-  note('fetch', all(fetching).filter(e => /127\.0\.0\.2|script:|srcdoc=/.test(e.outerHTML)));
+  const places = ['src', 'srcset', 'href', 'data', 'srcdoc', 'content', 'action', 'xlink:href'];
+  const place = e => places.map(name => e.getAttribute(name)).join(' ')
+    + (e.tagName === 'STYLE' ? e.textContent : '');
+  note('fetch', all(fetching).filter(e => /127\.0\.0\.2|script:|ran=1/.test(place(e))));
   note('link', all('a[href]').filter(e => astray(new URL(e.href))));
   note('element', all('[id^=SPOOF], [onerror], [onload], [onmouseover]'));
   note('icon', all('span, i').filter(e => e.childElementCount === 0
@@ -147,13 +153,15 @@ LOOK: Final = r"""
   note('format', all('h1, h2, h3, strong, em, code, blockquote, li, td, th, del').filter(
     e => /^FORMAT$/.test(e.textContent.trim())));
   note('formula', all('.katex').filter(e => /SPOOF|127|RUN/.test(e.textContent)));
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const node = walker.currentNode;
-    if (/^(SCRIPT|STYLE|NOSCRIPT)$/.test(node.parentElement.tagName)) continue;
-    if (/[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]/.test(node.data))
-      found.push('bidi: ' + node.parentElement.outerHTML.slice(0, 300));
-    if (/💀|✅/u.test(node.data)) found.push('emoji: ' + node.data.slice(0, 200));
+  for (const root of roots) {
+    const walker = document.createTreeWalker(root.body ?? root, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+      const node = walker.currentNode;
+      if (/^(SCRIPT|STYLE|NOSCRIPT)$/.test(node.parentElement?.tagName)) continue;
+      if (/[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]/.test(node.data))
+        found.push('bidi: ' + node.data.slice(0, 300));
+      if (/💀|✅/u.test(node.data)) found.push('emoji: ' + node.data.slice(0, 200));
+    }
   }
   return found;
 }

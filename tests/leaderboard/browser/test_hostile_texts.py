@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.leaderboard.browser.driving import Board, Watched
 
 ACTIVE = ("![x](http", "[SPOOF](", "<img", "www.", ":", "$\\text", "a __", "**", "\u202e", "&#")
-PAGES = ("board", "compare", "samples", "model", "arena", "submit", "about")
+PAGES = ("", "compare", "samples", "model", "arena", "submit", "about")
 
 
 def batches(texts: list[str], size: int) -> Iterator[list[str]]:
@@ -116,7 +116,7 @@ def test_what_is_looked_for_is_found(
     watched.foreign.clear()
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page or "board")
 def test_a_page(
     tab: Page, board: Board, poisoned: tuple[Path, list[str], list[str]], page: str
 ) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pyarrow.parquet as pq
 import pytest
 
+from ffr_eval.uncertainty import Resampling
+from leaderboard.publishing import publish
 from leaderboard.site.schema import TABLES
 from tests.leaderboard.browser.driving import emulate, free_port, ready, start_board, visit
 from tests.leaderboard.synthetic import write_site
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from playwright.sync_api import Page
+    from playwright.sync_api import FilePayload, Page, Request
 
     from tests.leaderboard.browser.driving import Board, Watched
 
@@ -47,8 +50,7 @@ async () => {
   add('style', {}).textContent = 'body { background: url(http://127.0.0.2:9/background) }';
   add('video', {src: 'http://127.0.0.2:9/video'});
   add('base', {href: 'http://127.0.0.2:9/'});
-  try { eval('window.ran = "eval"'); } catch {}
-  try { new Function('window.ran = "Function"')(); } catch {}
+  setTimeout('window.ran = "eval"', 0);
   await fetch('http://127.0.0.2:9/fetch').catch(() => {});
   try { new WebSocket('ws://127.0.0.2:9/socket'); } catch {}
   navigator.sendBeacon('http://127.0.0.2:9/beacon');
@@ -164,6 +166,45 @@ def test_visitors_do_not_share_what_they_chose(
     assert "secret" not in board.said()
 
 
+def test_an_upload_is_seen_by_its_sender_only(
+    visitor: Callable[..., Page], made: Path, tmp_path: Path
+) -> None:
+    for model in ("none", "all"):
+        shutil.copytree(made / "runs" / model, tmp_path / "runs" / model)
+    site = tmp_path / "site"
+    publish([tmp_path / "runs"], site, resampling=Resampling(replicates=50))
+    board = start_board(site, tmp_path)
+    first, second = visitor(), visitor()
+    puts: list[Request] = []
+    first.on("request", lambda asked: puts.append(asked) if asked.method == "PUT" else None)
+    try:
+        visit(first, f"{board.url}/submit")
+        visit(second, f"{board.url}/submit")
+        lines = (made / "runs" / "none" / "predictions.jsonl").read_bytes()
+        file: FilePayload = {"name": "mine-alone.jsonl", "mimeType": "text/plain", "buffer": lines}
+        first.locator('input[type="file"]').set_input_files(file)
+        first.get_by_text("mine-alone.jsonl").wait_for()
+        ready(first)
+        first.get_by_role("button", name="Check").click()
+        first.get_by_text("Private report").wait_for()
+        visit(second, f"{board.url}/submit")
+        for page in (second, visitor()):
+            visit(page, f"{board.url}/submit")
+            assert "mine-alone" not in page.content()
+            assert page.get_by_text("Private report").count() == 0
+        (sent,) = puts
+        stolen = second.request.fetch(sent.url, method="PUT", multipart={"file": file})
+        assert stolen.status == 403  # without the token of the first
+        assert second.request.delete(sent.url).status == 403
+        assert b"<!DOCTYPE html>" in second.request.get(sent.url).body()  # no way to read it
+        assert first.get_by_text("mine-alone.jsonl").count() == 1
+        kept = [path.name for path in board.state.rglob("*")]
+        assert not [name for name in kept if "mine-alone" in name]
+        assert "mine-alone" not in board.said()
+    finally:
+        assert board.stop() == 0
+
+
 def test_below_a_path(page: Page, site: Path, watched: Watched, tmp_path: Path) -> None:
     """As behind a reverse proxy that passes a path on: pages, socket, images and downloads."""
     port = free_port()
@@ -174,11 +215,11 @@ def test_below_a_path(page: Page, site: Path, watched: Watched, tmp_path: Path) 
         run = pq.read_table(site / TABLES["runs"].file).column("run_id")[0].as_py()
         sample = queries.column("sample_id")[0].as_py()
         visit(page, f"{address}/samples?models={run}&sample={sample.replace('#', '%23')}")
-        page.locator(".ffr-dialogue img").first.scroll_into_view_if_needed()
-        page.wait_for_function(
-            "() => [...document.querySelectorAll('.ffr-dialogue img')].some(i => i.naturalWidth)"
-        )
-        assert {urlsplit(url).path.split("/")[1] for url in watched.asked} == {"ffr"}
+        image = page.locator(".ffr-dialogue img").first
+        image.scroll_into_view_if_needed()
+        assert image.evaluate("async image => { await image.decode(); return image.naturalWidth }")
+        paths = [urlsplit(url).path for url in watched.asked if url.startswith(("http", "ws"))]
+        assert {path.split("/")[1] for path in paths} == {"ffr"}
         assert [url for url in watched.asked if "/ffr/image/" in url]
         page.get_by_role("link", name="Compare").first.click()
         ready(page)

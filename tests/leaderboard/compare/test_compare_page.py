@@ -63,7 +63,8 @@ def test_every_pair_of_four_models_and_every_bucket_is_in_the_table(
 ) -> None:
     models = tuple(list(site.labels(view.board))[:4])
     page = open_page("compare", **replace(view, models=models).parameters())
-    table = page.dataframe[0].value
+    page.session_state["compare.tab.en"] = "Table"
+    table = page.run().dataframe[0].value
     assert len(table) == 6 * len(site.buckets(view.board))
 
 

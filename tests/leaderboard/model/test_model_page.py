@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -95,7 +96,7 @@ def test_without_a_model_it_asks_for_one(open_page: OpenPage, view: View) -> Non
     assert "Choose one of the 12 models" in page.info[0].value
     assert page.selectbox(key="model.choice").value is None
     assert not page.metric
-    assert not page.subheader
+    assert page.title[0].value == "Model"
     assert links(page).keys() == {"See all of them on the board"}
 
 
@@ -112,7 +113,7 @@ def test_choosing_a_model_changes_the_address(open_page: OpenPage, site: Site, v
     page = open_page("model", board=view.board)
     page.selectbox(key="model.choice").set_value(second).run()
     assert page.query_params["models"] == second
-    assert page.subheader[0].value == site.labels(view.board)[second]
+    assert page.title[0].value == site.labels(view.board)[second]
     page = open_page("model", board=view.board, models=f"{first},{second}")
     page.selectbox(key="model.choice").set_value(third).run()
     assert page.query_params["models"] == f"{third},{second}"
@@ -132,7 +133,7 @@ def test_key_figures_are_those_of_the_tables(
         found = queries.figures(site, asked, run_id)
         shown = metrics(page)
         labels = {name: name for name in (metric, "micro.joint.f1")}
-        labels |= {"micro.joint.adjusted_f1": "Adjusted F1", "answered_rate": "Answered"}
+        labels["micro.joint.adjusted_f1"] = "Adjusted F1"
         for name, label in labels.items():
             figure = found[name]
             assert shown[label][0] == value_text(figure.value)
@@ -140,11 +141,12 @@ def test_key_figures_are_those_of_the_tables(
         figure = found[metric]
         if figure.rank_lo is not None:
             assert shown["Rank interval"][0] == rank_text(figure.rank_lo, figure.rank_hi)
-            assert shown["Tier"][0] == str(figure.tier)
+            n_ranked = queries.standing(site, asked, run_id).n_ranked
+            assert shown["Rank interval"][1] == f"of {n_ranked} ranked · tier {figure.tier}"
         elif figure.rank is not None:
             assert shown["Place"][0] == str(figure.rank)
         else:
-            assert not {"Rank interval", "Tier", "Place"} & shown.keys()
+            assert not {"Rank interval", "Place"} & shown.keys()
             assert "No rank" in page.caption[0].value
         assert f"{figure.n_samples} samples" in " ".join(c.value for c in page.caption)
 
@@ -157,7 +159,7 @@ def test_all_27_figures_stand_in_the_tables(
     run_id = list(site.labels(view.board))[1]
     page = open_page("model", **asked.parameters(), models=run_id)
     found = queries.figures(site, asked, run_id)
-    matrix, others = (element.value for element in page.dataframe)
+    matrix = page.dataframe[0].value
     places = {"joint": "joint", "utterances": "utterance", "images": "image"}
     seen = 0
     for row in matrix.to_dict("records"):
@@ -167,8 +169,12 @@ def test_all_27_figures_stand_in_the_tables(
             text = f"{value_text(figure.value)} {interval_text(figure.lo, figure.hi)}"
             assert row[name] == text
             seen += 1
-    for row in others.to_dict("records"):
-        assert row["value"].startswith(value_text(found[row["of"]].value))
+    others = next(m.value for m in page.markdown if m.value.startswith("* **"))
+    for line in others.splitlines()[:3]:
+        metric = line.split("**")[1]
+        figure = found[metric]
+        text = f"{value_text(figure.value)} {interval_text(figure.lo, figure.hi)}"
+        assert line.startswith(f"* **{metric}** {text} · ")
         seen += 1
     assert seen == 27
 
@@ -246,7 +252,7 @@ def test_badges_come_from_data(open_page: OpenPage, site: Site, view: View) -> N
         badges = [element.value for element in page.markdown if "badge[" in element.value]
         for word in words:
             assert any(f"[{word}]" in badge for badge in badges), (word, badges)
-    assert not metrics(page).keys() & {"Rank interval", "Place", "Tier"}
+    assert not metrics(page).keys() & {"Rank interval", "Place"}
     assert "knows the gold" in page.caption[0].value
 
 
@@ -294,10 +300,19 @@ def test_hidden_gold_shows_no_sample_and_no_raw_output(
         open_tab(page, tab)
         assert not any(query["page"] == ["samples"] for query in links(page).values())
         assert not page.get("link_button")
-        assert any("not public" in caption.value for caption in page.caption)
+        assert not raw_links(page)
         if tab == "worst":
             assert "hidden" in page.info[0].value
             assert not page.text
+    assert any("not public" in element.value for element in page.markdown)
+
+
+def raw_links(page: AppTest) -> list[str]:
+    return [
+        address
+        for element in page.markdown
+        for address in re.findall(r"\]\(([^)]*)\)", element.value)
+    ]
 
 
 def test_raw_outputs_are_linked_where_the_site_lists_them(
@@ -306,7 +321,7 @@ def test_raw_outputs_are_linked_where_the_site_lists_them(
     run_id = next(iter(site.labels(view.board)))
     settings = Settings(site=str(site.path), public_url="https://example.org/ffr")
     page = open_page("model", settings=settings, board=view.board, models=run_id)
-    addresses = [button.proto.url for button in page.get("link_button")]
+    addresses = raw_links(open_tab(page, "record"))
     assert addresses == [f"/ffr/data/raw/{run_id}.jsonl.gz", f"/ffr/data/raw/{run_id}.run.json"]
     for address in addresses:
         assert (site.path / "public" / address.removeprefix("/ffr/data/")).is_file()
@@ -366,7 +381,7 @@ def test_hostile_text_arrives_in_plain_elements_only(
                 }
                 assert kinds <= {"text", "number"}
         assert not any("tracker" in button.proto.url for button in page.get("link_button"))
-        assert not any(element.value.startswith(HOSTILE[:4]) for element in page.subheader)
+        assert not any(element.value.startswith(HOSTILE[:4]) for element in page.title)
     assert {"text", "dataframe"} <= seen
     shown = record_of(page)
     assert all("\u202e" not in value for value in shown.values())
@@ -391,7 +406,7 @@ def test_only_https_links_are_linked(
     settings = Settings(site=str(changed_site(runs=change)))
     page = open_page("model", settings=settings, board=view.board, models="oracle")
     open_tab(page, "record")
-    away = [b for b in page.get("link_button") if not b.proto.url.startswith("/data/")]
+    away = page.get("link_button")
     assert [button.proto.url for button in away] == ([link] if linked else [])
     assert all("example.org" in button.proto.label for button in away)
     assert record_of(page)["link"] == link
@@ -400,7 +415,7 @@ def test_only_https_links_are_linked(
 def test_it_speaks_chinese(open_page: OpenPage, site: Site, view: View) -> None:
     run_id = next(iter(site.labels(view.board)))
     page = open_page("model", board=view.board, models=run_id, lang="zh")
-    assert page.title[0].value == "模型"
+    assert page.title[0].value == site.labels(view.board)[run_id]
     assert "名次区间" in metrics(page)
     for tab in TABS:
         open_tab(page, tab, "zh")

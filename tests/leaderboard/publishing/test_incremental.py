@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ffr_eval.errors import InputError
+from ffr_eval.errors import FfrError, InputError
 from ffr_eval.uncertainty import Resampling
+from leaderboard import names
 from leaderboard.publishing import publish
+from leaderboard.publishing.identities import is_id
 from leaderboard.site.manifest import read_manifest
 from leaderboard.site.reader import Site
 from tests.leaderboard.publishing.conftest import REPLICATES, World, make_benchmark, make_run
@@ -231,3 +235,60 @@ def test_nothing_is_left_if_nothing_can_be_scored(world: World) -> None:
     with pytest.raises(InputError, match="none of the runs can be scored"):
         world.publish()
     assert not world.site.exists()
+
+
+def test_a_copy_of_a_run_ties_with_it(world: World) -> None:
+    shutil.copytree(world.runs / "run-1", world.runs / "a-copy")
+    done = world.publish()
+    assert len(done.manifest.runs) == 4
+    (row,) = world.table(
+        "pairs", a="a-copy", b="run-1", protocol="strict", metric="macro.joint.f1", grouping="all"
+    )
+    assert (row["delta"], row["p"], row["wins"], row["losses"]) == (0, 1, 0, 0)
+    mirrored = [
+        {
+            (r["metric"], r["bucket"]): r["delta"] * sign
+            for r in world.table("pairs", protocol="strict", a=a, b=b)
+            if r["delta"] is not None
+        }
+        for a, b, sign in (("a-copy", "run-0", 1), ("run-0", "run-1", -1))
+    ]
+    assert mirrored[0] == mirrored[1] != {}
+
+
+def test_a_full_disk_is_no_fault_of_the_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from leaderboard.publishing import run_part
+
+    world.publish()
+    before = _bytes(world.site)
+    world.run("new", seed=9)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(run_part, "save", full)
+    with pytest.raises(FfrError, match="No space left on device") as caught:
+        world.publish()
+    assert caught.value.exit_code == 1
+    assert _bytes(world.site) == before
+
+
+def test_folders_of_any_name_are_published(world: World) -> None:
+    folder = os.fsencode(world.runs) + b"/\xff\xfe"
+    os.rename(world.runs / "run-2", folder)  # noqa: PTH104
+    os.rename(world.runs / "run-1", world.runs / "![x](http:x)\u202e<b>")  # noqa: PTH104
+    done = world.publish()
+    assert len(done.manifest.runs) == 3
+    assert all(is_id(run.run_id) for run in done.manifest.runs)
+    assert all(names.is_plain(row["label"]) for row in world.table("runs"))
+    again = world.publish()
+    assert again.manifest == done.manifest
+
+
+def test_parts_of_what_is_gone_are_removed(world: World) -> None:
+    world.run("dev", split="dev")
+    world.publish()
+    world.publish(world.runs / "run-0", prune=True)
+    parts = world.site / "private" / "parts"
+    kinds = {kind.name: len(list(kind.iterdir())) for kind in parts.iterdir()}
+    assert kinds == {"runs": 1, "boards": 1, "dialogues": 1, "pairs": 2 * 9}  # of the one board

@@ -137,16 +137,19 @@ def test_hidden_gold_stays_hidden(site: Site, hidden_board: str) -> None:
     assert data["open"] is None
 
 
-def test_without_a_usable_answer_nothing_is_predicted(site: Site, board: str) -> None:
-    row = site.query(
-        "SELECT run_id, sample_id FROM samples WHERE board_id = ? AND outcome = 'refusal' LIMIT 1",
+def test_without_a_usable_answer_nothing_is_predicted(odd_site: Site, board: str) -> None:
+    row = odd_site.query(
+        "SELECT run_id, sample_id FROM samples WHERE board_id = ? AND outcome = 'refusal'"
+        " AND len(utt_ids) > 0 LIMIT 1",
         (board,),
     ).to_pylist()[0]
-    sample = records.sample_record(site, board, row["sample_id"])
+    sample = records.sample_record(odd_site, board, row["sample_id"])
     assert sample is not None
-    found = records.run_answer(site, board, sample, row["run_id"])
+    found = records.run_answer(odd_site, board, sample, row["run_id"])
     assert found is not None
+    assert found.utt_ids == (0, 1)
     assert not found.utterances.tp
+    assert not found.utterances.fp
     assert found.utterances.fn == sample.gold_utt_ids
 
 
@@ -213,7 +216,7 @@ def test_only_hashes_name_files_and_control_characters_are_seen() -> None:
 
 
 def test_prompts_show_whose_images_they_had() -> None:
-    parts = (Part(text="look "), Part(img_id=0), Part(text=" and "), Part(img_id=1))
+    parts = (Part(text="look\t\u202e\n "), Part(img_id=0), Part(text=" and "), Part(img_id=1))
     messages = (Message("user", parts), Message("user", (Part(img_id=0),)))
     places = (ImagePlace("other", 0), ImagePlace("d", 5), ImagePlace("d", 0))
     files = {("other", 0): "1" * 64, ("d", 0): "2" * 64, ("d", 5): "not a hash"}
@@ -221,7 +224,7 @@ def test_prompts_show_whose_images_they_had() -> None:
     data = prompt_data((request, request), "d", files, TEXT)
     first, second = data["requests"][0]["messages"]
     assert first["parts"] == [
-        {"text": "look "},
+        {"text": "look\t\\u202e\n "},
         {"name": "[image 0]", "file": "1" * 64},
         {"text": " and "},
         {"name": "[image 1]", "file": None},

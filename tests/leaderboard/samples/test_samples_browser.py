@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from leaderboard.site.manifest import MANIFEST, file_hash
 from leaderboard.site.schema import DIALOGUES, QUERIES
 from tests.leaderboard.browser.driving import emulate, ready, visit
 
@@ -46,16 +43,14 @@ CURRENT = """
 
 
 @pytest.fixture(scope="module")
-def hostile_site(samples_site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def hostile_site(
+    samples_site: Path, rewrite: Callable[..., None], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The site with hostile texts in a dialogue and its queries."""
     site = tmp_path_factory.mktemp("hostile") / "site"
     shutil.copytree(samples_site, site)
-    for table, change in ((DIALOGUES, _spoil_dialogue), (QUERIES, _spoil_query)):
-        file = site / table.file
-        rows = [change(row) for row in pq.read_table(file).to_pylist()]
-        rewritten = pa.Table.from_pylist(rows, table.schema)
-        pq.write_table(rewritten, file, row_group_size=table.row_group)
-        _record(site, table.file)
+    rewrite(site, DIALOGUES, _spoil_dialogue)
+    rewrite(site, QUERIES, _spoil_query)
     return site
 
 
@@ -70,13 +65,6 @@ def _spoil_dialogue(row: dict[str, Any]) -> dict[str, Any]:
 
 def _spoil_query(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"query": HOSTILE} if row["dialogue_id"] == "dlg-0002" else row
-
-
-def _record(site: Path, name: str) -> None:
-    manifest = json.loads((site / MANIFEST).read_text())
-    file = site / name
-    manifest["files"][name] = {"sha256": file_hash(file), "bytes": file.stat().st_size}
-    (site / MANIFEST).write_text(json.dumps(manifest))
 
 
 def settled(page: Page) -> dict[str, Any]:
@@ -276,3 +264,18 @@ def test_images_below_a_path(
         "() => [...document.querySelector('[data-testid=stBidiComponentIsolated]').shadowRoot"
         ".querySelectorAll('.enlarge img')].some(i => i.complete && i.naturalWidth === 64)"
     )
+
+
+def test_a_selected_row_is_opened(
+    page: Page, served: Callable[..., str], samples_site: Path
+) -> None:
+    visit(page, f"{served(samples_site)}/samples?{MODELS}&sort=order")
+    grid = page.locator('[data-testid="stDataFrame"]')
+    grid.click(position={"x": 16, "y": 36 + 35 + 17})  # the second row's box
+    page.wait_for_url("**sample=**")
+    ready(page)
+    assert "dlg-0000%231&" in f"{page.url}&"
+    page.get_by_role("button", name="All samples").click()
+    grid.wait_for()
+    ready(page)
+    assert "sample=" not in page.url

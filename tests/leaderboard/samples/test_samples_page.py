@@ -214,7 +214,6 @@ def test_the_exact_prompt_is_one_click_away(opened: Opened) -> None:
     said = words(page)
     assert "recorded" in said
     assert "This model has no prompt" in said
-    assert "bm25 has no prompt" in said
     assert "temperature" in said
 
 
@@ -222,6 +221,26 @@ def test_the_same_prompt_is_drawn_once(opened: Opened) -> None:
     page = opened(models=f"{A},{B}", sample=LONG, show="prompt")
     assert len(page.get("bidi_component")) == 1
     assert "word by word, as that of A" in words(page)
+
+
+def test_a_model_that_knows_the_gold_is_asked_nothing(opened: Opened) -> None:
+    said = words(opened(models="oracle", sample=LONG, show="prompt"))
+    assert "knows the gold" in said
+    assert "temperature" not in said
+
+
+def test_a_sample_without_a_prediction_has_no_prompt(
+    opened: Opened, site: Site, board: str
+) -> None:
+    missing = site.query(
+        "SELECT run_id, sample_id FROM samples WHERE board_id = ? AND outcome = 'missing' LIMIT 1",
+        (board,),
+    ).to_pylist()[0]
+    page = opened(models=missing["run_id"], sample=missing["sample_id"], show="prompt")
+    said = words(page)
+    assert "missing" in said
+    if not page.get("bidi_component"):
+        assert "no prediction" in said
 
 
 def test_raw_answers(opened: Opened) -> None:

@@ -57,8 +57,8 @@ TEXTS = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def tables(site: Site) -> dict[str, list[dict[str, Any]]]:
-    return {name: site.query(f"FROM {name}").to_pylist() for name in ("samples", "queries")}
+def tables(odd_site: Site) -> dict[str, list[dict[str, Any]]]:
+    return {name: odd_site.query(f"FROM {name}").to_pylist() for name in ("samples", "queries")}
 
 
 def reference(tables: dict[str, list[dict[str, Any]]], filters: Filters) -> list[int]:
@@ -89,11 +89,12 @@ def reference(tables: dict[str, list[dict[str, Any]]], filters: Filters) -> list
 
 @given(data=st.data())
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_filters_and_orders(
-    data: st.DataObject, site: Site, board: str, tables: dict[str, list[dict[str, Any]]]
+    data: st.DataObject, odd_site: Site, board: str, tables: dict[str, list[dict[str, Any]]]
 ) -> None:
+    site = odd_site
     runs = list(site.labels(board))
     a = data.draw(st.sampled_from(runs))
     b = data.draw(st.sampled_from([None, *(run for run in runs if run != a)]))
@@ -143,8 +144,11 @@ def test_codes_that_there_are_not_are_refused(site: Site, board: str) -> None:
         queries.matching(site, Filters(board, run, answers="a_right"))
 
 
-def test_what_is_listed(site: Site, board: str, tables: dict[str, list[dict[str, Any]]]) -> None:
-    a, b, *_ = site.labels(board)
+def test_what_is_listed(
+    odd_site: Site, board: str, tables: dict[str, list[dict[str, Any]]]
+) -> None:
+    site = odd_site
+    a, b = "gpt-4o-zero-shot", "qwen2.5-vl-7b-zero-shot"
     filters = Filters(board, a, b, sort="difference")
     matching = queries.matching(site, filters)
     assert len(matching) > queries.PAGE_ROWS
@@ -154,7 +158,7 @@ def test_what_is_listed(site: Site, board: str, tables: dict[str, list[dict[str,
     by_key = {(row["run_id"], row["row"]): row for row in tables["samples"]}
     query = {row["row"]: row for row in tables["queries"] if row["board_id"] == board}
     for row in found:
-        one, other = by_key[a, row["row"]], by_key[b, row["row"]]
+        one, other = by_key[a, row["row"]], by_key.get((b, row["row"]), NOTHING)
         assert row["f1"] == one["f1"]
         assert row["f1_b"] == other["f1"]
         assert row["outcome_b"] == other["outcome"]
@@ -162,8 +166,8 @@ def test_what_is_listed(site: Site, board: str, tables: dict[str, list[dict[str,
         assert row["sample_id"] == query[row["row"]]["sample_id"]
         if one["f1"] is not None and other["f1"] is not None:
             assert row["delta"] == pytest.approx(one["f1"] - other["f1"])
-    alone = queries.listed(site, board, queries.matching(site, Filters(board, a)), 3).to_pylist()
-    assert [row["row"] for row in alone] == list(range(100, 130))
+    alone = queries.listed(site, board, queries.matching(site, Filters(board, a)), 2).to_pylist()
+    assert [row["row"] for row in alone] == list(range(50, 100))
     assert {row["f1_b"] for row in alone} == {None}
 
 
@@ -178,15 +182,9 @@ def test_neighbours() -> None:
     assert queries.Matching(rows[:0], pa.table({})).neighbours(4) == (None, None, None)
 
 
-def test_rows_and_samples(site: Site, board: str) -> None:
-    name = queries.sample_at(site, board, 17)
-    assert queries.row_of(site, board, name) == 17
-    assert queries.row_of(site, board, "nobody' OR 1=1") is None
-
-
-def test_outcomes(site: Site, board: str, tables: dict[str, list[dict[str, Any]]]) -> None:
+def test_outcomes(odd_site: Site, board: str, tables: dict[str, list[dict[str, Any]]]) -> None:
     run = "outage"
-    found = queries.outcomes_of(site, board, run)
+    found = queries.outcomes_of(odd_site, board, run)
     rows = [row for row in tables["samples"] if (row["board_id"], row["run_id"]) == (board, run)]
     assert sum(found.values()) == len(rows)
     for outcome, number in found.items():

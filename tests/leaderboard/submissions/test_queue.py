@@ -122,6 +122,17 @@ def test_the_quota_counts_what_waits(state: Path, details: Callable[..., Any]) -
     add(queue, details())
 
 
+def test_a_record_that_cannot_be_read_keeps_nobody_out(
+    state: Path, details: Callable[..., Any]
+) -> None:
+    queue = Queue(state, Quota(number=2))
+    broken = add(queue, details())
+    (state / FOLDER / broken / RECORD).write_text("{")
+    add(queue, details())
+    with pytest.raises(QueueFull):  # it may wait
+        add(queue, details())
+
+
 def test_the_quota_counts_bytes(state: Path, details: Callable[..., Any]) -> None:
     queue = Queue(state, Quota(bytes=1_000))
     add(queue, details(), [b"x" * 600])

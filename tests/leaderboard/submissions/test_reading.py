@@ -15,6 +15,7 @@ import sqlite3
 import subprocess
 import sys
 import tarfile
+import time
 import tracemalloc
 import zipfile
 from dataclasses import replace
@@ -387,15 +388,13 @@ def test_a_bomb_of_many_lines_is_refused_by_its_ratio(read: Callable[..., Upload
 
 
 def test_nested_members_do_not_get_around_the_limits(read: Callable[..., Upload]) -> None:
-    part = gzip.compress(b"{}\n" * 1_000)
-    refused(read, part * 1_000, "too_large", gzip_members=999)
+    parts = gzip.compress(b"{}\n") * 1_000
+    assert "gzip parts" in refused(read, parts, "too_large", gzip_members=999)
     line = b'{"sample_id": "d0#0", "outcome": "refusal"}\n'
     refused(read, gzip.compress(line * 1_000), "too_large", unpacked_bytes=10_000, ratio=10**6)
 
 
 def test_a_long_header_of_gzip_costs_no_time(read: Callable[..., Upload]) -> None:
-    import time
-
     head = b"\x1f\x8b\x08\x08" + b"\0" * 6 + b"n" * 20_000_000  # a file name without an end
     began = time.process_time()
     refused(read, head, "damaged")
@@ -428,12 +427,13 @@ def test_every_limit_is_held(read: Callable[..., Upload], published: Published) 
         refused(read, table, "too_large", **limits)
 
 
-def test_a_stream_that_never_ends_a_line_is_not_held(read: Callable[..., Upload]) -> None:
-    data = b'{"sample_id": "' + b"x" * 20_000_000
+def test_a_line_that_never_ends_is_not_held(read: Callable[..., Upload]) -> None:
+    data = gzip.compress(b'{"sample_id": "' + b"x" * 40_000_000)
     tracemalloc.start()
-    refused(read, data, "too_large")
+    message = refused(read, data, "too_large", ratio=10**9)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
+    assert "line is longer" in message
     assert peak < 16_000_000
 
 
@@ -516,6 +516,23 @@ def test_a_column_in_another_file_is_refused(
     assert "another file" in refused(read, (tmp_path / "_metadata").read_bytes(), "kind")
 
 
+def test_an_extension_type_is_refused_and_its_pickle_not_loaded(
+    read: Callable[..., Upload], tmp_path: Path
+) -> None:
+    trace = tmp_path / "it-ran"
+    metadata = {
+        "ARROW:extension:name": "arrow.py_extension_type",
+        "ARROW:extension:metadata": pickle.dumps(_Bomb(trace)),
+    }
+    fields = [pa.field("sample_id", pa.string(), metadata=metadata)]
+    table = pa.table([pa.array(["d0#0"])], schema=pa.schema(fields))
+    with contextlib.suppress(UploadRefused):
+        assert not read(parquet_of(table)).can_be_scored
+    assert not trace.exists()
+    kinds = pa.table({"sample_id": pa.array(["{}"], pa.json_())})
+    refused(read, parquet_of(kinds), "kind")
+
+
 @pytest.mark.parametrize("cut", [4, 8, 60, 200])
 def test_damaged_parquet_is_said_to_be(
     read: Callable[..., Upload], published: Published, cut: int
@@ -525,7 +542,7 @@ def test_damaged_parquet_is_said_to_be(
     refused(read, b"PAR1" + b"\xff" * cut + b"PAR1", "damaged")
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_change_of_a_byte_of_parquet_gets_further_than_a_refusal(
     data: st.DataObject, read: Callable[..., Upload], published: Published
@@ -545,26 +562,25 @@ def test_a_repeated_text_is_no_bomb(read: Callable[..., Upload]) -> None:
     refused(read, data, "too_large")
 
 
-def test_a_repeated_number_is_no_bomb(read: Callable[..., Upload]) -> None:
-    """1 kB of Parquet with a list of 30 million numbers: refused by what it says of itself."""
-    n = 30_000_000
+def _zeros(n: int) -> bytes:
+    """About 1 kB of Parquet with two lists of so many numbers."""
     ids = pa.LargeListArray.from_arrays(pa.array([0, n], pa.int64()), np.zeros(n, np.int32))
     data = parquet_of(pa.table({"sample_id": ["d0#0"], "utt_ids": ids, "img_ids": ids}))
     assert len(data) < 10_000
-    assert "values" in refused(read, data, "too_large")
+    return data
+
+
+def test_a_repeated_number_is_no_bomb(read: Callable[..., Upload]) -> None:
+    assert "values" in refused(read, _zeros(9_000_000), "too_large")
 
 
 def test_what_lies_about_itself_meets_the_limits_of_its_process(
     read: Callable[..., Upload],
 ) -> None:
-    """With the checks of what it says switched off, memory and time still end it."""
-    n = 30_000_000
-    ids = pa.LargeListArray.from_arrays(pa.array([0, n], pa.int64()), np.zeros(n, np.int32))
-    data = parquet_of(pa.table({"sample_id": ["d0#0"], "utt_ids": ids, "img_ids": ids}))
-    wide = {"values": 10**12, "unpacked_bytes": 10**12}
+    """With the checks of what it says switched off, the memory of the process still ends it."""
+    wide = {"values": 10**12, "unpacked_bytes": 10**12, "memory_bytes": 450 * 2**20}
     with pytest.raises(UploadRefused) as caught:
-        read(data, **wide)
-    assert caught.value.reason in {"damaged", "too_large"}
+        read(_zeros(12_000_000), **wide)
     assert "memory" in str(caught.value)
 
 
@@ -572,9 +588,11 @@ def test_a_reader_that_hangs_is_ended(
     read: Callable[..., Upload], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     worker = tmp_path / "parquet_worker.py"
-    worker.write_text("import time\ntime.sleep(600)\n")
+    worker.write_text("import time\ntime.sleep(20)\n")
     monkeypatch.setattr(parquet_rows, "__file__", str(tmp_path / "x.py"))
-    assert "time" in refused(read, b"PAR1xxxxPAR1", "damaged", seconds=1)
+    began = time.monotonic()
+    refused(read, b"PAR1xxxxPAR1", "damaged", seconds=1)
+    assert time.monotonic() - began < 15
 
 
 def test_the_reading_process_gets_none_of_our_secrets(
@@ -583,7 +601,7 @@ def test_the_reading_process_gets_none_of_our_secrets(
     worker = tmp_path / "parquet_worker.py"
     worker.write_text(
         "import json, os\n"
-        "names = ' '.join(sorted(os.environ))[:250]\n"
+        "names = ' '.join(name for name in os.environ if 'PATH' in name or 'SECRET' in name)\n"
         "print(json.dumps({'sample_id': names, 'outcome': 'refusal'}))\n"
     )
     monkeypatch.setenv("STREAMLIT_SERVER_COOKIE_SECRET", "secret")

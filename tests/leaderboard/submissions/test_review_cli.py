@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -124,14 +125,17 @@ def test_accepting_goes_on_where_it_was_stopped(
 def test_a_folder_of_another_run_is_not_replaced(
     sent: Any, published: Published, state: Path, tmp_path: Path, cli: Any
 ) -> None:
-    submission, _ = sent()
-    target = tmp_path / "runs" / accepting.run_name(submission)
-    target.mkdir(parents=True)
-    (target / "run.json").write_text("{}")
-    arguments = ("--site", published.site.path, "--runs", tmp_path / "runs")
-    cli.refused("review", "--state", state, "accept", submission.id, *arguments)
-    assert (target / "run.json").read_text() == "{}"
-    assert Queue(state).get(submission.id).status == "pending"
+    first, second = sent()[0], sent(model="Other 2")[0]
+    runs = tmp_path / "runs"
+    arguments = ("--site", published.site.path, "--runs", runs)
+    cli("review", "--state", state, "accept", first.id, *arguments)
+    target = runs / accepting.run_name(second)
+    shutil.copytree(runs / accepting.run_name(first), target)
+    before = {file.name: file.read_bytes() for file in target.iterdir()}
+    said = cli.refused("review", "--state", state, "accept", second.id, *arguments)
+    assert "is another run" in said
+    assert {file.name: file.read_bytes() for file in target.iterdir()} == before
+    assert Queue(state).get(second.id).status == "pending"
 
 
 def test_a_site_without_the_board_is_refused(

@@ -184,6 +184,25 @@ def test_another_file_needs_another_check(submit_page: Open, published: Publishe
     assert not [button for button in app.button if button.key == "submit.send"]
 
 
+def test_every_word_that_a_code_asks_for_is_there() -> None:
+    from typing import get_args
+
+    from leaderboard.submissions import file_kinds, limits, metadata, reading
+    from leaderboard.texts import texts
+
+    text = texts("en")
+    for reason in get_args(file_kinds.Reason):
+        assert text(f"submit.refused_{reason}")
+    for scope in get_args(limits.Scope):
+        assert text(f"submit.limit_{scope}", n=1, hours=1)
+    for field in get_args(metadata.Field):
+        assert text(f"submit.field_{field}")
+    for wrong in get_args(metadata.Wrong):
+        assert text(f"submit.wrong_{wrong}")
+    for trouble in reading.Trouble:
+        assert text(f"submit.trouble_{trouble}", n=1)
+
+
 def test_sessions_do_not_see_each_other(submit_page: Open, published: Published) -> None:
     first = checked(submit_page(), upload_of(published.predictions()))
     assert first.metric
@@ -222,6 +241,16 @@ def test_a_site_without_its_private_folder_says_so(
     app = checked(submit_page(moved), upload_of(published.predictions()))
     assert "cannot be read on the server" in app.error[0].value
     assert str(copy) not in said(app)  # no path of ours
+
+
+def test_a_state_folder_that_fails_says_so_without_its_path(
+    submit_page: Open, published: Published, state: Path
+) -> None:
+    (state / FOLDER).write_text("a file in its place")
+    app = checked(submit_page(), upload_of(published.predictions()))
+    assert "right now" in app.error[0].value
+    assert not app.metric
+    assert str(state) not in said(app)
 
 
 # --- hidden gold ---------------------------------------------------------------------------------

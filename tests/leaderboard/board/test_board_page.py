@@ -1,0 +1,292 @@
+"""The page Board: what it says, in what order, and where it leads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import parse_qs
+
+import pyarrow.parquet as pq
+import pytest
+
+from leaderboard.pages.board_runs import PAGE
+from leaderboard.queries import board as queries
+from leaderboard.site.reader import Site
+from leaderboard.site.schema import RUNS
+from leaderboard.texts import catalog
+from leaderboard.view import View
+from tests.leaderboard.board.conftest import checked
+from tests.leaderboard.synthetic import write_site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from streamlit.testing.v1 import AppTest
+
+Opened: TypeAlias = "Callable[..., AppTest]"
+
+
+@pytest.fixture(scope="module")
+def large_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two pages and a bit of runs."""
+    folder = tmp_path_factory.mktemp("large") / "site"
+    return write_site(folder, n_runs=2 * PAGE + 7, n_samples=12, n_dialogues=3)
+
+
+def table(app: AppTest) -> Any:
+    return app.dataframe[0].value
+
+
+def links(app: AppTest) -> dict[str, dict[str, list[str]]]:
+    """What the links of the page ask for, by label."""
+    found = app.get("page_link")
+    return {link.proto.label: parse_qs(link.proto.query_string) for link in found}
+
+
+def said(app: AppTest) -> str:
+    elements = (*app.markdown, *app.caption, *app.text, *app.info, *app.success)
+    return "\n".join(element.value for element in elements)
+
+
+def test_the_table_is_that_of_the_queries(opened: Opened, synthetic_site: Path) -> None:
+    app = opened(synthetic_site)
+    site = Site(synthetic_site)
+    rows = queries.board_table(site, View(site.board_ids[0])).to_pylist()
+    labels = queries.shown_labels(site, site.board_ids[0])
+    frame = table(app)
+    wanted = [row for row in rows if row["role"] != "ceiling"]
+    assert list(frame["name"]) == [labels[row["run_id"]] for row in wanted]
+    assert list(frame["value"]) == [row["value"] for row in wanted]
+    first = wanted[0]
+    assert frame["ci"].iloc[0] == f"[{first['lo']:.3f}, {first['hi']:.3f}]"
+    low, high = first["rank_lo"], first["rank_hi"]
+    assert frame["rank"].iloc[0] == (f"{low}" if low == high else f"{low}-{high}")
+    assert set(frame["setting"]) == {"zero-shot", "tuned", "unknown"}
+    assert set(frame["provenance"]) == {"verified", "submitted"}
+    assert set(frame["weights"]) == {"open", "closed"}
+
+
+def test_the_leader_is_told_first(opened: Opened, synthetic_site: Path) -> None:
+    app = opened(synthetic_site)
+    site = Site(synthetic_site)
+    best = queries.leader(site, View(site.board_ids[0]))
+    assert best is not None
+    labels = queries.shown_labels(site, site.board_ids[0])
+    (verdict,) = (*app.info, *app.success)
+    assert f"**{labels[best.a]}**" in verdict.value
+    assert labels[best.b or ""] in verdict.value
+    assert f"{best.value_a:.3f}" in verdict.value
+    real = best.significant(site.manifest.alpha)
+    assert ("**significant**" in verdict.value) is real
+    assert ("**not significant**" in verdict.value) is not real
+    assert bool(app.success) is (best.n_inseparable == 0)
+
+
+def test_a_clear_lead_is_told_as_such(opened: Opened, tmp_path: Path) -> None:
+    """Two runs, and samples enough."""
+    path = write_site(tmp_path / "site", n_runs=3, n_samples=600, n_dialogues=60)
+    app = opened(path)
+    (verdict,) = app.success
+    assert "significantly better than all 2 others" in verdict.value
+    assert "**significant** (p < 0.0001" in verdict.value
+    cards = [card.value for card in app.markdown]
+    assert sum(": significant" in card for card in cards) == 3
+
+
+def test_each_length_leads_to_its_comparison(opened: Opened, synthetic_site: Path) -> None:
+    app = opened(synthetic_site)
+    site = Site(synthetic_site)
+    found = links(app)
+    for bucket, best in queries.by_length(site, View(site.board_ids[0])).items():
+        asked = found[f"Compare on {bucket} dialogues"]
+        assert asked["models"] == [f"{best.a},{best.b}"]
+        assert asked["bucket"] == [bucket]
+
+
+def test_what_is_selected_is_linked_to(opened: Opened, synthetic_site: Path) -> None:
+    site = Site(synthetic_site)
+    a, b, c = list(site.labels(site.board_ids[0]))[:3]
+    app = opened(synthetic_site, models=f"{c},{a}", metric="exact")
+    assert links(app)["Compare selected"]["models"] == [f"{c},{a}"]
+    assert links(app)["Compare selected"]["metric"] == ["exact"]
+    labels = queries.shown_labels(site, site.board_ids[0])
+    assert f"Selected: {labels[c]}, {labels[a]}" in said(app)
+    selected = app.session_state["board.table"]["selection"]["rows"]
+    assert {table(app)["name"].iloc[row] for row in selected} == {labels[a], labels[c]}
+    app = opened(synthetic_site, models=b)
+    assert "Compare selected" not in links(app)
+    assert links(app)[f"About {labels[b]}"]["models"] == [b]
+    checked(app.button(key="board.clear").click().run())
+    assert "models" not in app.query_params
+    assert "Select two to four rows" in said(app)
+
+
+def test_ceilings_and_incomplete_runs_have_no_rank(opened: Opened, synthetic_site: Path) -> None:
+    app = opened(synthetic_site)
+    frame = table(app).set_index("name")
+    assert "oracle" not in frame.index
+    assert "oracle (ceiling) 1.000" in said(app)
+    outage = frame.loc["outage"]
+    assert outage["rank"] == "–"
+    assert outage["status"].startswith("no rank: ")
+    assert outage["status"].endswith("% request errors")
+    assert outage.isna()["tier"]
+    assert frame.index[-1] == "outage"
+    assert list(frame["rank"]).count("–") == 1
+
+
+def test_samples_that_are_missing_are_told(opened: Opened, synthetic_site: Path) -> None:
+    rows = pq.read_table(synthetic_site / RUNS.file).to_pylist()
+    stopped = [row for row in rows if row["n_missing"]]
+    frame = table(opened(synthetic_site, board=stopped[0]["board_id"])).set_index("name")
+    assert stopped[0]["n_missing"] > 0
+    assert frame.loc[stopped[0]["label"], "status"] == f"{stopped[0]['n_missing']} samples missing"
+
+
+def test_floors_are_apart(opened: Opened, synthetic_site: Path) -> None:
+    app = opened(synthetic_site)
+    assert "random (floor) 0." in said(app)
+    assert not set(table(app)["name"]) & {"random", "window", "all", "none"}
+
+
+def test_an_untested_metric_has_plain_ranks(opened: Opened, synthetic_site: Path) -> None:
+    app = opened(synthetic_site, metric="micro.joint.mcc")
+    assert list(table(app)["rank"])[:3] == ["1", "2", "3"]
+    assert "This metric is not tested" in said(app)
+    assert "not tested" in app.markdown[0].value
+    assert app.session_state["board.quick"] is None
+
+
+def test_quick_metrics_change_the_address(opened: Opened, synthetic_site: Path) -> None:
+    app = opened(synthetic_site, bucket="long")
+    before = list(table(app)["value"])
+    checked(app.segmented_control(key="board.quick").set_value("micro.image.f1").run())
+    assert app.query_params["metric"] == "micro.image.f1"
+    assert app.query_params["bucket"] == "long"
+    assert list(table(app)["value"]) != before
+
+
+def test_the_filter_finds_names(opened: Opened, synthetic_site: Path) -> None:
+    app = opened(synthetic_site)
+    checked(app.text_input(key="board.filter").set_value("  ZERO-shot ").run())
+    shown = list(table(app)["name"])
+    assert shown
+    assert all("zero-shot" in name for name in shown)
+    checked(app.text_input(key="board.filter").set_value("![x](y)").run())
+    assert not app.dataframe
+    assert "No run has this in its name" in said(app)
+
+
+def test_long_boards_have_pages(opened: Opened, large_site: Path) -> None:
+    app = opened(large_site)
+    seen = list(table(app)["name"])
+    assert len(seen) == PAGE
+    for number in (2, 3):
+        checked(app.pagination(key="board.page").set_value(number).run())
+        seen += list(table(app)["name"])
+    labels = queries.shown_labels(Site(large_site), Site(large_site).board_ids[0])
+    assert sorted(seen) == sorted(name for name in labels.values() if name != "oracle")
+    assert f"runs {2 * PAGE + 1}-{2 * PAGE + 6} of {2 * PAGE + 6}" in said(app)
+    checked(app.text_input(key="board.filter").set_value("bm25").run())
+    assert app.dataframe
+    assert all("bm25" in name for name in table(app)["name"])
+
+
+def test_a_page_that_is_gone_is_forgiven(opened: Opened, large_site: Path) -> None:
+    app = opened(large_site)
+    checked(app.pagination(key="board.page").set_value(3).run())
+    app.session_state["board.filter"] = "gpt-4o"
+    checked(app.run())
+    assert len(table(app)) > 0
+
+
+@pytest.mark.parametrize("tab", ["scores", "tradeoff", "lengths", "heat"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_charts(opened: Opened, synthetic_site: Path, tab: str, language: str) -> None:
+    app = opened(synthetic_site, lang=language)
+    assert not app.get("vega_lite_chart")
+    checked(app.segmented_control(key="board.tab").set_value(tab).run())
+    (chart,) = app.get("vega_lite_chart")
+    assert chart.proto.spec
+
+
+def test_the_trade_off_can_be_of_each(opened: Opened, synthetic_site: Path) -> None:
+    app = opened(synthetic_site)
+    checked(app.segmented_control(key="board.tab").set_value("tradeoff").run())
+    for what in ("latency_s", "params_b", "cost"):
+        checked(app.segmented_control(key="board.against").set_value(what).run())
+        assert len(app.get("vega_lite_chart")) == 1
+    assert "runs without a record of this are not drawn" in said(app)
+
+
+def test_reported_results_are_apart(opened: Opened, synthetic_site: Path) -> None:
+    app = opened(synthetic_site)
+    assert not table(app)["name"].str.contains("F2RVLM").any()
+    checked(app.segmented_control(key="board.tab").set_value("reported").run())
+    frame = app.dataframe[1].value.set_index("model")
+    assert frame.loc["F2RVLM-Qwen2-VL-7B", "f1"] == 0.8725
+    assert frame.loc["GPT-4o", "setting"] == "zero-shot"
+    assert "rank" not in frame
+    assert "Reported by the authors, not computed here" in said(app)
+    assert not app.get("vega_lite_chart")
+    checked(app.segmented_control(key="board.dataset").set_value("WeChat test").run())
+    frame = app.dataframe[1].value.set_index("model")
+    assert frame.loc["F2RVLM-Qwen2-VL-7B", "f1"] == 0.6207
+
+
+def test_what_was_not_scored_has_its_reason(opened: Opened, synthetic_site: Path) -> None:
+    app = opened(synthetic_site)
+    checked(app.segmented_control(key="board.tab").set_value("unscored").run())
+    frame = app.dataframe[1].value
+    assert list(frame["label"]) == ["broken/half-written"]
+    assert "line 3" in frame["reason"].iloc[0]
+
+
+def test_nothing_to_count(opened: Opened, tmp_path: Path) -> None:
+    path = write_site(tmp_path / "site", n_runs=4, n_samples=12, n_dialogues=3, images=False)
+    app = opened(path, metric="micro.image.f1")
+    assert "No run has a value here" in said(app)
+    assert set(table(app)["rank"]) == {"–"}
+    for tab in ("scores", "tradeoff", "lengths", "heat"):
+        checked(app.segmented_control(key="board.tab").set_value(tab).run())
+
+
+def test_a_board_without_runs(opened: Opened, tmp_path: Path) -> None:
+    path = write_site(tmp_path / "site", n_runs=1, n_samples=8, n_dialogues=2)
+    empty_runs(path)
+    app = opened(path)
+    assert "This benchmark has no runs yet" in said(app)
+    assert "ffr publish" in said(app)
+    assert not app.dataframe
+
+
+def empty_runs(path: Path) -> None:
+    """Take all runs out of a site."""
+    import msgspec
+
+    from leaderboard.site.manifest import MANIFEST, FileRecord, file_hash, read_manifest
+    from leaderboard.site.schema import ANSWERS, FIGURES, PAIRS, SAMPLES
+
+    files = dict(read_manifest(path).files)
+    for kind in (RUNS, FIGURES, PAIRS, SAMPLES, ANSWERS):
+        file = path / kind.file
+        pq.write_table(kind.schema.empty_table(), file)
+        files[kind.file] = FileRecord(file_hash(file), file.stat().st_size)
+    manifest = msgspec.structs.replace(read_manifest(path), runs=(), files=files)
+    (path / MANIFEST).write_bytes(msgspec.json.encode(manifest))
+
+
+def test_in_chinese(opened: Opened, synthetic_site: Path) -> None:
+    app = opened(synthetic_site, lang="zh")
+    words = catalog("zh")
+    assert app.title[0].value == words["board.title"]
+    assert set(table(app)["provenance"]) == {"已核实", "提交"}
+    assert "在长对话上对比" in links(app)
+
+
+def test_hidden_gold_boards_have_figures(opened: Opened, synthetic_site: Path) -> None:
+    site = Site(synthetic_site)
+    hidden = next(board for board in site.manifest.boards if board.hidden_gold)
+    app = opened(synthetic_site, board=hidden.board_id)
+    assert len(table(app)) == 11
+    assert "Compare on long dialogues" in links(app)
