@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
@@ -195,6 +196,11 @@ class Drawing:
 
 def contestants(site: Site, board_id: str) -> list[str]:
     """The runs that take part: with answers, and without knowledge of the gold."""
+    found: list[str] = site.kept("contestants", board_id, partial(_contestants, site))
+    return found
+
+
+def _contestants(site: Site, board_id: str) -> list[str]:
     sql = (
         "SELECT run_id FROM runs WHERE board_id = ? AND n_ok + n_empty > 0 AND NOT ceiling"
         " ORDER BY run_id"

@@ -16,11 +16,11 @@ from ffr_eval.plugins import nearest
 from ffr_eval.runs import RunRecord
 from ffr_eval.statistics import holm
 from leaderboard.publishing.benchmarks import Benchmarks
+from leaderboard.publishing.figure_tables import ranks_of
 from leaderboard.publishing.identities import is_id
 from leaderboard.publishing.pairs import PairFile, pair_rows
 from leaderboard.publishing.run_part import figures_again, load_raw
 from leaderboard.publishing.store import Store, resampling_of
-from leaderboard.publishing.tables import ranks_of
 from leaderboard.site import schema
 from leaderboard.site.manifest import read_manifest, wrong_files
 

@@ -17,6 +17,7 @@ from ffr_eval.runs import RECORD
 from leaderboard.publishing import tables
 from leaderboard.publishing.benchmarks import dialogue_part
 from leaderboard.publishing.code_version import code_version, packages
+from leaderboard.publishing.figure_tables import write_figures
 from leaderboard.publishing.figures import protocols
 from leaderboard.publishing.run_part import RAW
 from leaderboard.publishing.store import INDEX, PRIVATE, PUBLIC
@@ -61,7 +62,7 @@ class NewSite:
         self.progress("tables", 0, 1)
         tables.write_boards(boards, place(schema.BOARDS))
         tables.write_runs(boards, place(schema.RUNS))
-        tables.write_figures(boards, place(schema.FIGURES), place(schema.PAIRS))
+        write_figures(boards, place(schema.FIGURES), place(schema.PAIRS))
         tables.write_floors(boards, place(schema.FLOORS))
         tables.write_samples(boards, place(schema.SAMPLES))
         tables.write_answers(boards, place(schema.ANSWERS))

@@ -82,18 +82,31 @@ class Site:
 
     def labels(self, board_id: str) -> Mapping[str, str]:
         """The names of a board's runs by run id, in the order of the ids."""
-        found: Mapping[str, str] = self._kept("labels", board_id, self._read_labels)
+        found: Mapping[str, str] = self.kept("labels", board_id, self._read_labels)
         return found
 
     def shown_labels(self, board_id: str) -> Mapping[str, str]:
         """As :meth:`labels`, safe in every widget and all different."""
-        found: Mapping[str, str] = self._kept("shown", board_id, self._read_shown)
+        found: Mapping[str, str] = self.kept("shown", board_id, self._read_shown)
         return found
 
     def buckets(self, board_id: str) -> Sequence[tuple[str, str]]:
         """Grouping and bucket of what a board has figures of; that of all samples first."""
-        found: Sequence[tuple[str, str]] = self._kept("buckets", board_id, self._read_buckets)
+        found: Sequence[tuple[str, str]] = self.kept("buckets", board_id, self._read_buckets)
         return found
+
+    def kept(self, what: str, board_id: str, read: Callable[[str], Any]) -> Any:
+        """Something of a board, read the first time that it is asked for; never to be changed.
+
+        Args:
+            what: Its name.
+            board_id: The board.
+            read: Reads it.
+        """
+        key = what, board_id
+        if key not in self._known:
+            self._known[key] = read(board_id)
+        return self._known[key]
 
     def has_sample(self, board_id: str, sample_id: str) -> bool:
         """Whether a board has a sample of this id."""
@@ -113,12 +126,6 @@ class Site:
             KeyError: If there is none.
         """
         return self._boards[board_id]
-
-    def _kept(self, what: str, board_id: str, read: Callable[[str], Any]) -> Any:
-        key = what, board_id
-        if key not in self._known:
-            self._known[key] = read(board_id)
-        return self._known[key]
 
     def _read_labels(self, board_id: str) -> dict[str, str]:
         sql = "SELECT run_id, label FROM runs WHERE board_id = ? ORDER BY run_id"
