@@ -34,7 +34,7 @@ def _add_empty_page() -> None:
     module = types.ModuleType(f"leaderboard.pages.{EMPTY}")
     cast("Any", module).page = lambda: None
     sys.modules[module.__name__] = module
-    cast("dict[str, str]", app.PAGES)[EMPTY] = ":material/circle:"
+    app.PAGES[EMPTY] = ":material/circle:"
     for language in LANGUAGES:
         cast("dict[str, str]", catalog(language))[f"app.{EMPTY}"] = EMPTY
 

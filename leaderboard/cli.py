@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import sys
@@ -148,6 +149,7 @@ def _serve(settings: Settings, host: str, port: int, embed_in: tuple[str, ...]) 
     store(settings)
     server_options.store(server_options.ServerSettings(hosts, embed_in))
     options = server_options.streamlit_options(host, port, settings.public_url, embed_in)
+    atexit.register(_fall_silent)
     with contextlib.ExitStack() as stack:
         # It prints when it is told to stop, and would go on if nobody can read that any more.
         nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
@@ -157,6 +159,14 @@ def _serve(settings: Settings, host: str, port: int, embed_in: tuple[str, ...]) 
         # The folder of what was started goes on the search path: this one hides no other module.
         sys.argv = [str(server.SCRIPT)]
         server.app.run(config=options)
+
+
+def _fall_silent() -> None:
+    """Close standard error: DuckDB complains at length about what is open when Python ends."""
+    sys.stderr.flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 def _require_installed() -> None:

@@ -74,11 +74,12 @@ def security_headers(embed_in: Sequence[str] = (), public_url: str = "") -> dict
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
         "Permissions-Policy": ", ".join(f"{feature}=()" for feature in _UNUSED),
-        "Cross-Origin-Opener-Policy": "same-origin",
         "Cross-Origin-Resource-Policy": "same-origin",
     }
     if not embed_in:
         headers["X-Frame-Options"] = "DENY"
+    if not public_url.startswith("http:"):  # without TLS, browsers only complain about it
+        headers["Cross-Origin-Opener-Policy"] = "same-origin"
     if public_url.startswith("https:"):
         headers["Strict-Transport-Security"] = "max-age=31536000"
     return headers
