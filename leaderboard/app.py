@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import streamlit as st
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from ffr_eval.errors import InputError
 from leaderboard import names
@@ -30,6 +31,13 @@ PAGES: Final = {
     "about": ":material/info:",
 }
 """The pages and their icons, in the order of the menu; the first one opens. Room: ``corpus``."""
+_TRYING: Final = Retrying(
+    retry=retry_if_exception_type((InputError, OSError)),
+    wait=wait_fixed(0.1),
+    stop=stop_after_attempt(4),
+    reraise=True,
+)
+"""For some milliseconds of publishing, the tables are new and the manifest is old."""
 ICON: Final = str(Path(__file__).parent / "icons" / "board.svg")
 """A file of ours: for an icon by name the browser would ask another host."""
 
@@ -74,13 +82,17 @@ def _draw(name: str) -> None:
 
 def _open(started: Settings, text: Text) -> Site:
     try:
-        stamp = (started.site_path / MANIFEST).stat()
-        return _site(started.site, stamp.st_mtime_ns, stamp.st_ino)
+        return _TRYING(_opened, started)
     except (InputError, OSError) as error:
         st.error(text("app.no_site_title"), icon=":material/error:")
         st.text(names.line(str(error)))
         st.markdown(text("app.no_site_help"))
         st.stop()
+
+
+def _opened(started: Settings) -> Site:
+    stamp = (started.site_path / MANIFEST).stat()
+    return _site(started.site, stamp.st_mtime_ns, stamp.st_ino)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

@@ -40,28 +40,40 @@ def score_intervals(rows: Sequence[Row], title: str, references: Sequence[Row] =
     """Scores as dots with their 95% intervals, one line a model, in the order of the rows.
 
     Args:
-        rows: ``name``, ``value``, ``lo``, ``hi``, and ``picked`` for those that stand out.
+        rows: ``name``, ``value``, ``lo``, ``hi``; ``picked`` for those that stand out, ``unranked``
+            for those that are drawn grey and hollow.
         title: Of the axis.
         references: ``name`` and ``value`` of floors and ceilings, drawn as dashed lines.
     """
     data = [
-        _shared(row) | {"name": row["name"], "picked": bool(row.get("picked")), "kind": "run"}
+        _shared(row)
+        | {
+            "name": row["name"],
+            "picked": bool(row.get("picked")),
+            "unranked": bool(row.get("unranked")),
+            "kind": "run",
+        }
         for row in rows
         if row["value"] is not None
     ]
     data += [
-        _shared(row) | {"name": row["name"], "picked": False, "kind": "reference"}
+        _shared(row) | {"name": row["name"], "picked": False, "unranked": True, "kind": "reference"}
         for row in references
         if row["value"] is not None
     ]
     for place, entry in enumerate(data):
         entry["place"] = place
-    table = _table(data, {"name": _TEXT, "picked": _FLAG, "kind": _TEXT, "place": pa.int64()})
+    columns = {"name": _TEXT, "picked": _FLAG, "unranked": _FLAG, "kind": _TEXT}
+    table = _table(data, {**columns, "place": pa.int64()})
     runs, lines = _only("kind", "run"), _only("kind", "reference")
     x = _score("value", title)
     y = _names("name")
     told = [_said("name", "name"), _said("text", title), _said("interval", "95%")]
-    colour = {"condition": {"test": "datum.picked", "value": RED}, "value": BLUE}
+    stands_out = {"test": "datum.picked", "value": RED}
+    unranked = {"test": "datum.unranked", "value": GREY}
+    colour = {"condition": [stands_out, unranked], "value": BLUE}
+    hollow = {"test": "datum.unranked", "value": "transparent"}
+    fill = {"condition": [hollow, stands_out], "value": BLUE}
     shape = {"condition": {"test": "datum.picked", "value": "diamond"}, "value": "circle"}
     layers: list[dict[str, Any]] = [
         {
@@ -88,8 +100,15 @@ def score_intervals(rows: Sequence[Row], title: str, references: Sequence[Row] =
         },
         {
             "transform": runs,
-            "mark": {"type": "point", "filled": True, "size": 75, "opacity": 1},
-            "encoding": {"x": x, "y": y, "color": colour, "shape": shape, "tooltip": told},
+            "mark": {"type": "point", "size": 70, "opacity": 1},
+            "encoding": {
+                "x": x,
+                "y": y,
+                "stroke": colour,
+                "fill": fill,
+                "shape": shape,
+                "tooltip": told,
+            },
         },
         {
             "transform": runs,

@@ -81,9 +81,13 @@ def _show_scores(context: Context, content: Content, shown: pa.Table) -> None:
 def _entries(
     rows: pa.Table, labels: Mapping[str, str], models: Sequence[str]
 ) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = rows.select(["run_id", "value", "lo", "hi"]).to_pylist()
+    found: list[dict[str, Any]] = rows.select(["run_id", "role", "value", "lo", "hi"]).to_pylist()
     for row in found:
-        row |= {"name": labels[row["run_id"]], "picked": row["run_id"] in models}
+        row |= {
+            "name": labels[row["run_id"]],
+            "picked": row["run_id"] in models,
+            "unranked": row["role"] != "run",
+        }
     return found
 
 

@@ -128,6 +128,7 @@ def _figures(board: Board, tested: Mapping[tuple[str, ...], _Tested]) -> pa.Tabl
         name: np.stack([_numbers(table[name]) for table in tables])
         for name in ("n_samples", "value", "lo", "hi", "pair_value", "incomplete")
     }
+    ceiling = np.array([run.ceiling for run in board.runs])
     n_runs, n_cells = len(ids), len(cells)
     shape = (n_cells, n_runs)
     ranks = {
@@ -136,7 +137,8 @@ def _figures(board: Board, tested: Mapping[tuple[str, ...], _Tested]) -> pa.Tabl
     for number, cell in enumerate(cells):
         incomplete = columns["incomplete"][:, number] > 0
         better = parse_metric(cell[1]).better
-        ranks["rank"][number] = ranks_of(columns["value"][:, number], incomplete, better)
+        unranked = incomplete | ceiling
+        ranks["rank"][number] = ranks_of(columns["value"][:, number], unranked, better)
         if cell in tested:
             _place(
                 board,
@@ -194,13 +196,13 @@ def _place(
 
 
 def ranks_of(
-    values: FloatArray, incomplete: np.ndarray[Any, Any], better: Better
+    values: FloatArray, unranked: np.ndarray[Any, Any], better: Better
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Ranks from 1, as ``ffr rank`` gives them; 0 for runs that have none."""
     ranks = np.zeros(len(values), dtype=np.int64)
     if better == "none":
         return ranks
-    known = [n for n, value in enumerate(values) if not math.isnan(value) and not incomplete[n]]
+    known = [n for n, value in enumerate(values) if not math.isnan(value) and not unranked[n]]
     known.sort(key=lambda n: sort_key(float(values[n]), better))
     for number, run in enumerate(known):
         before = known[number - 1]

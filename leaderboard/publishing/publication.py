@@ -375,6 +375,8 @@ def _paired(runs: Sequence[BoardRun]) -> Mapping[str, frozenset[str]]:
     names = [protocol.family for protocol in protocols()]
     headlines: dict[str, dict[str, float | None]] = {name: {} for name in names}
     for run in runs:
+        if run.ceiling:
+            continue
         for protocol, value in run.part.headline().items():
             headlines[protocol][run.entry.run_id] = value
     return {name: frozenset(paired_runs(found)) for name, found in headlines.items()}

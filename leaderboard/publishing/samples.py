@@ -138,6 +138,7 @@ class _Rendered(msgspec.Struct, frozen=True):
     requests: list[dict[str, Any]]
     exact: bool | None = None
     reason: str | None = None
+    schema: dict[str, Any] | None = None
 
 
 def render_prompts(
@@ -190,7 +191,8 @@ def _stored(rendered: Sequence[_Rendered]) -> tuple[dict[str, Prompt], pa.Table]
     for item in rendered:
         prompt_id = None
         if item.requests:
-            data = encoder.encode(item.requests)
+            schema = {} if item.schema is None else {"schema": item.schema}
+            data = encoder.encode([request | schema for request in item.requests])
             prompt_id = hashlib.sha256(data).hexdigest()
             texts[prompt_id] = data.decode()
         note = None if item.reason is None else path_free(item.reason)

@@ -35,6 +35,11 @@ class BoardRun:
     entry: RunEntry
     part: RunPart
 
+    @property
+    def ceiling(self) -> bool:
+        """Whether it knows the gold: it is neither ranked nor compared, and shifts nobody."""
+        return self.part.record().model in CEILING_MODELS
+
 
 @dataclass(frozen=True, slots=True)
 class Board:
@@ -105,7 +110,7 @@ def _run_row(run: BoardRun) -> dict[str, Any]:
         "weights": card.weights or "unknown",
         "setting": setting_of(card, record),
         "provenance": card.provenance or "verified",
-        "ceiling": record.model in CEILING_MODELS,
+        "ceiling": run.ceiling,
         "link": card.link,
         "team": card.team,
         "source_hash": entry.source,

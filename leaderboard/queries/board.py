@@ -153,7 +153,7 @@ def _difference(rows: Sequence[Mapping[str, Any]], test: Mapping[str, Any] | Non
         lo, hi = test["lo"], test["hi"]
         if test["a"] != first["run_id"] and lo is not None and hi is not None:
             lo, hi = -hi, -lo
-    worst = first["rank_hi"]
+    rank, worst = first["rank"], first["rank_hi"]
     return Difference(
         first["run_id"],
         None if second is None else second["run_id"],
@@ -164,7 +164,8 @@ def _difference(rows: Sequence[Mapping[str, Any]], test: Mapping[str, Any] | Non
         hi,
         p_holm,
         first["n_level"],
-        None if worst is None else worst - 1,
+        # Only ceilings can be ahead of it, if the ranks count them.
+        None if rank is None or worst is None else worst - rank,
         first["n_ranked"],
     )
 

@@ -266,7 +266,7 @@ ANSWERS: Final = Table(
 PROMPTS: Final = Table(
     "prompts", pa.schema({"prompt_id": _TEXT, "requests": _TEXT}), ("prompt_id",), 64
 )
-"""Requests as JSON, each once: ``[{"part", "utt_ids", "messages": [{"role", "parts"}]}]``."""
+"""Requests as JSON, each once: ``[{"part", "utt_ids", "messages", "images", "schema"?}]``."""
 
 QUERIES: Final = Table(
     "queries",

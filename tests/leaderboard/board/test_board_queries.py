@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -118,6 +119,23 @@ def test_who_is_not_separable_is_counted_by_the_tests(site: Site) -> None:
             level += pair["p_holm"] > site.manifest.alpha
     assert found.n_inseparable == level
     assert found.n_ranked == len(honest)
+
+
+def test_a_ceiling_is_not_among_those_not_separable(tmp_path: Path) -> None:
+    """Also if the published ranks count it."""
+    path = write_site(tmp_path / "site", n_runs=8)
+    figures = pq.read_table(path / FIGURES.file)
+    before = queries.leader(Site(path), View(Site(path).board_ids[0]))
+    for name in ("rank", "rank_lo", "rank_hi"):
+        place = figures.column_names.index(name)
+        counted = pc.if_else(pc.equal(figures["run_id"], "oracle"), 1, pc.add(figures[name], 1))
+        figures = figures.set_column(place, name, counted.cast(pa.int64()))
+    pq.write_table(figures, path / FIGURES.file)
+    site = Site(path, verify=False)
+    assert queries.leader(site, View(site.board_ids[0])) == before
+    table = queries.board_table(site, View(site.board_ids[0])).to_pylist()
+    assert table[-1]["role"] == "ceiling"
+    assert table[-1]["rank"] is None
 
 
 def test_lengths_are_those_of_the_bucket(site: Site) -> None:

@@ -198,3 +198,17 @@ def test_a_run_without_many_answers_has_no_rank(world: World) -> None:
     assert pairs
     assert all(row["p"] is None and row["p_holm"] is None for row in pairs)
     assert any(row["delta"] is not None for row in pairs)
+
+
+def test_a_run_that_knows_the_gold_shifts_nobody(world: World) -> None:
+    world.publish()
+    alone = world.table("figures"), world.table("pairs")
+    world.run("zz-oracle", keep=1.0, model="oracle")
+    world.publish()
+    assert [row["ceiling"] for row in world.table("runs", run_id="zz-oracle")] == [True]
+    figures = world.table("figures", run_id="zz-oracle")
+    assert figures
+    assert {row[name] for row in figures for name in ("rank", "rank_lo", "tier")} == {None}
+    assert any(row["value"] == 1 for row in figures)
+    rest = [row for row in world.table("figures") if row["run_id"] != "zz-oracle"]
+    assert (rest, world.table("pairs")) == alone

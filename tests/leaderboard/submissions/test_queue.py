@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -54,8 +55,7 @@ def test_ids_cannot_be_guessed_and_lead_nowhere_else(
     queue = Queue(state)
     assert len({add(queue, details()) for _ in range(20)}) == 20
     outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / RECORD).write_text("{}")
+    shutil.copytree(state / FOLDER / add(queue, details()), outside)
     for wrong in ("../../outside", str(outside), "", ".", "0" * 31, "G" * 32, "0" * 32):
         with pytest.raises(InputError):
             queue.get(wrong)
@@ -161,6 +161,7 @@ def test_records_are_strict(state: Path, details: Callable[..., Any]) -> None:
     for wrong in (
         record | {"more": 1},
         record | {"status": "published"},
+        record | {"details": record["details"] | {"more": 1}},
         record | {"details": record["details"] | {"model": "<b>"}},
         record | {"details": record["details"] | {"weights": "maybe"}},
     ):
