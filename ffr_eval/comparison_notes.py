@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ffr_eval.comparison import Pair, RankedRun
     from ffr_eval.metrics.metric import Metric
     from ffr_eval.metrics.protocols import Evaluation
     from ffr_eval.metrics.retrieval import FloatArray
+    from ffr_eval.pairs import Pair, RankedRun
     from ffr_eval.ragged import IntArray
     from ffr_eval.uncertainty import Resampling
 

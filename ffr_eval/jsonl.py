@@ -201,7 +201,7 @@ def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         whole = _ESCAPE.sub(lambda m: rb"\ufffd" if m.group("lone") else m.group(), data)
         try:
             value = json.loads(whole.decode("utf-8-sig"))
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # a number of thousands of digits is a ValueError
             value = None
         if value is None:
             raise

@@ -56,7 +56,7 @@ def read_predictions(path: Path, notes: list[str] | None = None) -> Iterator[Loc
             message = "'missing' is not written: it means that there is no line for the sample"
             remedy = "leave the line out, or give the outcome that it had"
             raise InputError(message, file=path, line=located.line, field="outcome", remedy=remedy)
-        _require_answer(record, path, located.line)
+        require_answer(record, path, located.line)
         yield Located(located.line, prediction_of(record))
 
 
@@ -91,8 +91,17 @@ _OPTIONAL = (
 )
 
 
-def _require_answer(record: PredictionRecord, path: Path, line: int) -> None:
-    """Refuse a line that says nothing, or only half of an answer: a field may be misspelt."""
+def require_answer(record: PredictionRecord, path: object, line: int) -> None:
+    """Refuse a line that says nothing, or only half of an answer: a field may be misspelt.
+
+    Args:
+        record: The line.
+        path: The file, for the message.
+        line: Its number, for the message.
+
+    Raises:
+        InputError: If the line is such a one.
+    """
     failed = record.outcome not in {None, Outcome.OK, Outcome.EMPTY, Outcome.PARSE_ERROR}
     absent = [name for name in ("utt_ids", "img_ids") if getattr(record, name) is None]
     if record.response is not None or failed or not absent:

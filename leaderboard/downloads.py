@@ -119,7 +119,7 @@ def file_stem(name: str, about: Mapping[str, str]) -> str:
     """A file name without its ending: only letters, digits, dots and hyphens of ASCII."""
     parts = [name, *(about.get(key, "") for key in ("board", "protocol", "metric", "samples_of"))]
     joined = _NOT_IN_FILE_NAMES.sub("-", "-".join(filter(None, parts)))
-    return joined.strip("-.")[:_LONGEST_FILE_NAME].strip("-.") or "ffr"
+    return joined.strip("-._")[:_LONGEST_FILE_NAME].strip("-._") or "ffr"
 
 
 def csv_bytes(table: pa.Table, about: Mapping[str, str]) -> bytes:

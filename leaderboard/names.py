@@ -26,6 +26,8 @@ _INVISIBLE_LETTERS: Final = frozenset("\u115f\u1160\u3164\uffa0")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", *"＝＋－＠")
 _LINKED: Final = re.compile(r"(www)\.", re.IGNORECASE)
 """Of what Markdown makes a link without being asked."""
+_EMPHASIS: Final = re.compile(r"(?<!\w)_++|_++(?![^\W_])")
+"""Underscores that are not inside a word: Markdown takes them for emphasis."""
 _HOST: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,24}", re.IGNORECASE)
 _IN_LINKS: Final = re.compile(r"[A-Za-z0-9\-._~/?#=&+,:;@%]{1,300}")
 """What of ASCII a link may have: nothing that ends it in Markdown or HTML."""
@@ -49,7 +51,8 @@ def name(text: str) -> str:
         for character in composed
     )
     unlinked = _LINKED.sub(rf"\1{REPLACEMENT}", kept)
-    return _cut(unlinked, LONGEST_NAME) or NOTHING
+    plain = _EMPHASIS.sub(lambda found: REPLACEMENT * len(found[0]), unlinked)
+    return _cut(plain, LONGEST_NAME) or NOTHING
 
 
 def line(text: str) -> str:

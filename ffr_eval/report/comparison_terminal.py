@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from ffr_eval.comparison import Comparison, Pair, RankedRun
+    from ffr_eval.comparison import Comparison
     from ffr_eval.disagreement import Disagreements
+    from ffr_eval.pairs import Pair, RankedRun
     from ffr_eval.statistics import Interval
 
 _BAR: Final = (16, 32)  # characters, on a narrow terminal and elsewhere

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from leaderboard.pages.board_content import Content
     from leaderboard.queries.board import Difference
 
-CARD_WIDTH: Final = 350
 SMALLEST_P: Final = 0.0001
 
 
@@ -102,23 +101,31 @@ def _second_words(context: Context, first: Difference, labels: Mapping[str, str]
 
 def _show_lengths(context: Context, content: Content) -> None:
     """The two best of short, medium and long dialogues, with the way to their comparison."""
+    text, view = context.text, context.view
     if not content.lengths:
         return
-    with st.container(horizontal=True):
+    # One text for all: what an element costs is the same, however long it is.
+    lines = [
+        _length_words(context, bucket, best, content.labels)
+        for bucket, best in content.lengths.items()
+    ]
+    with st.container(horizontal=True, border=True, key="lengths"):
+        st.markdown("\n".join(f"* {line}" for line in lines), width="stretch")
         for bucket, best in content.lengths.items():
-            with st.container(border=True, width=CARD_WIDTH, gap="xsmall", key=f"card-{bucket}"):
-                _show_length(context, bucket, best, content.labels)
+            if best.b is None:
+                continue
+            models = best.a, best.b
+            target = replace(view, models=models, grouping="turns", bucket=bucket, sample=None)
+            link("compare", target, text(f"board.compare_{bucket}"), icon=":material/balance:")
 
 
-def _show_length(
+def _length_words(
     context: Context, bucket: str, best: Difference, labels: Mapping[str, str]
-) -> None:
-    text, view = context.text, context.view
-    a = labels[best.a]
+) -> str:
+    text, a = context.text, labels[best.a]
     title = f"**{bucket_title(text, bucket)}**"
     if best.b is None:
-        st.markdown(f"{title}  \n{text('board.card_one', a=a, value_a=best.value_a)}")
-        return
+        return f"{title}: {text('board.card_one', a=a, value_a=best.value_a)}"
     b = labels[best.b]
     values = text("board.card", a=a, value_a=best.value_a, b=b, value_b=best.value_b or 0.0)
     icon, key = ":material/help:", "board.card_not"
@@ -127,9 +134,7 @@ def _show_length(
     elif best.significant(context.site.manifest.alpha):
         icon, key = ":material/check_circle:", "board.card_significant"
     verdict = text(key, a=a, by=best.delta or 0.0, lo=best.lo, hi=best.hi)
-    st.markdown(f"{title}  \n{values}  \n{icon} {verdict}")
-    target = replace(view, models=(best.a, best.b), grouping="turns", bucket=bucket, sample=None)
-    link("compare", target, text(f"board.compare_{bucket}"), icon=":material/balance:")
+    return f"{title}: {values}  \n{icon} {verdict}"
 
 
 # --- the metric -----------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def show_runs(context: Context, content: Content) -> pa.Table:
     Returns:
         The rows that are shown.
     """
-    text, labels = context.text, content.labels
+    text, view, labels = context.text, context.view, content.labels
     needle = st.text_input(
         text("board.filter"),
         key=_FILTER,
@@ -59,15 +59,15 @@ def show_runs(context: Context, content: Content) -> pa.Table:
     else:
         page = _page(text, content, number, f"{content.key}|{context.language}|{number}")
     if page.run_ids:
-        _show_picked(context, labels, page.count)
+        _show_picked(context, labels, page)
         _show_table(context, page)
         if pages > 1:
             st.pagination(pages, key=_PAGE, max_visible_pages=5)
         download_menu("ffr-board", lambda: _for_download(runs, labels))
-    else:
+    elif needle:
         st.text(text("board.filter_none", needle=needle))
-    if page.references:
-        st.caption(page.references, help=text("board.references_help"))
+    if page.references and (view.models or not page.run_ids):
+        st.caption(page.references)
     return page.rows
 
 
@@ -114,9 +114,8 @@ def _make_page(text: Text, content: Content, runs: pa.Table, number: int) -> Pag
 def matching(rows: pa.Table, labels: Mapping[str, str], needle: str) -> pa.Table:
     """The rows whose names have a text in them, whatever its case."""
     folded = needle.strip().casefold()
-    return rows.filter(
-        pa.array([folded in labels[run_id].casefold() for run_id in rows["run_id"].to_pylist()])
-    )
+    found = [folded in labels[run_id].casefold() for run_id in rows["run_id"].to_pylist()]
+    return rows.filter(pa.array(found, pa.bool_()))
 
 
 def _open_page(n_rows: int) -> tuple[int, int]:
@@ -143,11 +142,12 @@ def _first_page() -> None:
 # --- the selection --------------------------------------------------------------------------------
 
 
-def _show_picked(context: Context, labels: Mapping[str, str], count: str) -> None:
+def _show_picked(context: Context, labels: Mapping[str, str], page: Page) -> None:
     """The runs that are picked, on whatever page they stand, and what can be done with them."""
     text, view = context.text, context.view
     if not view.models:
-        st.caption(f"{count}. {text('board.select_help')}")
+        lines = [f"{page.count}. {text('board.select_help')}", page.references]
+        st.caption("\n\n".join(filter(None, lines)))
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.text(f"{text('board.selected')} {', '.join(labels[name] for name in view.models)}")
@@ -274,7 +274,7 @@ def _configuration(text: Text, lowest: float) -> dict[str, Any]:
     def said(key: str) -> dict[str, Any]:
         return {"label": text(f"board.{key}"), "help": text(f"board.{key}_help")}
 
-    return {
+    columns = {
         "name": words(text("board.name"), width=190, pinned=True),
         "rank": words(**said("rank"), width=70),
         "value": column.ProgressColumn(
@@ -297,6 +297,16 @@ def _configuration(text: Text, lowest: float) -> dict[str, Any]:
         "date": words(text("board.date"), width=95),
         "status": words(text("board.status"), width=200),
     }
+    return {name: _shortened(column) for name, column in columns.items()}
+
+
+def _shortened(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without what is not set: Streamlit copies it, key by key, every time."""
+    return {
+        key: _shortened(value) if isinstance(value, dict) else value
+        for key, value in config.items()
+        if value is not None
+    }
 
 
 def _for_download(rows: pa.Table, labels: Mapping[str, str]) -> pa.Table:
@@ -317,4 +327,5 @@ def _references(text: Text, content: Content) -> str:
     said = " · ".join(
         f"{name} ({text(f'board.{kind}')}) {value_text(value)}" for name, kind, value in found
     )
-    return f"**{text('board.references')}:** {said}" if found else ""
+    about = text("board.references_help")
+    return f"**{text('board.references')}:** {said}. {about}" if found else ""

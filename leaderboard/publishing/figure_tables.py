@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ffr_eval.comparison import standings
 from ffr_eval.errors import FfrError
 from ffr_eval.metrics.named import parse_metric
+from ffr_eval.pairs import standings
 from ffr_eval.ranking import sort_key
 from ffr_eval.statistics import holm
 from ffr_eval.statistics.values import ROUNDING

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ffr_eval.benchmark.writer import write_json
-from ffr_eval.comparison import ALPHA
+from ffr_eval.pairs import ALPHA
 from ffr_eval.provenance import git_record, package_versions
 from ffr_eval.runs import RECORD
 from leaderboard.publishing import tables

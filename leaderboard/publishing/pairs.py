@@ -16,8 +16,8 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from ffr_eval.comparison import pairs_of
 from ffr_eval.metrics.named import parse_metric
+from ffr_eval.pairs import pairs_of
 from ffr_eval.writing import temporary_name
 from leaderboard.publishing.code_version import code_version
 from leaderboard.publishing.figures import protocols, single_metric

@@ -19,9 +19,9 @@ from ffr_eval.errors import InputError, Problem
 from ffr_eval.jsonl import decode, is_truncated, problem
 from ffr_eval.prediction_file import (
     PredictionRecord,
-    _require_answer,
     encode_prediction,
     prediction_of,
+    require_answer,
 )
 from ffr_eval.types import SCHEMA_VERSION, Outcome, Prediction
 from leaderboard import names
@@ -281,8 +281,7 @@ class _Lines:
             message = "'missing' is not written: it means that there is no line for the sample"
             raise self._wrong(line, message, "outcome", "leave the line out")
         record = PredictionRecord(**msgspec.structs.asdict(uploaded))
-        # A file name, for messages only.
-        _require_answer(record, self.name, line.number)  # type: ignore[arg-type]
+        require_answer(record, self.name, line.number)
         return prediction_of(record)
 
     def _wrong(self, line: Line, message: str, at: str | None, remedy: str) -> InputError:

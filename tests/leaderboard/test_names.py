@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from leaderboard import names
 
 
-@pytest.mark.parametrize("text", ["bm25", "Qwen2.5-VL-7B (tuned)", "runs/a b+c", "模型-一"])
+@pytest.mark.parametrize(
+    "text", ["bm25", "qwen_2_5", "a__b", "Qwen2.5-VL-7B (tuned)", "runs/a b+c", "模型-一"]
+)
 def test_ordinary_names_stay(text: str) -> None:
     assert names.name(text) == text
     assert names.is_plain(text)
@@ -27,6 +29,9 @@ def test_ordinary_names_stay(text: str) -> None:
         "a\u200bb",
         "$\\href{x}{y}$",
         "`code`",
+        "_a_",
+        "a __b__ c",
+        "trailing_ word",
         "**bold**",
         "a\u3164b",
     ],

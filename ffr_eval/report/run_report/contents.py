@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from ffr_eval.comparison import ALPHA
 from ffr_eval.metrics.groups import CROSS
+from ffr_eval.pairs import ALPHA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 
 from leaderboard.pages.board_runs import PAGE
 from leaderboard.queries import board as queries
+from leaderboard.site.manifest import MANIFEST, FileRecord, file_hash, read_manifest
 from leaderboard.site.reader import Site
-from leaderboard.site.schema import RUNS
+from leaderboard.site.schema import ANSWERS, FIGURES, PAIRS, RUNS, SAMPLES
 from leaderboard.texts import catalog
 from leaderboard.view import View
 from tests.leaderboard.board.conftest import checked
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import pyarrow as pa
     from streamlit.testing.v1 import AppTest
+
+    from leaderboard.site.schema import Table
 
 Opened: TypeAlias = "Callable[..., AppTest]"
 
@@ -260,20 +265,35 @@ def test_a_board_without_runs(opened: Opened, tmp_path: Path) -> None:
     assert not app.dataframe
 
 
+def test_a_board_with_a_ceiling_only(opened: Opened, tmp_path: Path) -> None:
+    path = write_site(tmp_path / "site", n_runs=1, n_samples=8, n_dialogues=2)
+    runs = pq.read_table(path / RUNS.file)
+    place = runs.column_names.index("ceiling")
+    replace_table(path, RUNS, runs.set_column(place, "ceiling", [[True]]))
+    app = opened(path)
+    assert "No run has a value here" in said(app)
+    assert "(ceiling)" in said(app)
+    assert not app.dataframe
+    for tab in ("scores", "tradeoff", "lengths", "heat"):
+        checked(app.segmented_control(key="board.tab").set_value(tab).run())
+    checked(app.text_input(key="board.filter").set_value("x").run())
+
+
 def empty_runs(path: Path) -> None:
     """Take all runs out of a site."""
-    import msgspec
+    for table in (RUNS, FIGURES, PAIRS, SAMPLES, ANSWERS):
+        replace_table(path, table, table.schema.empty_table())
 
-    from leaderboard.site.manifest import MANIFEST, FileRecord, file_hash, read_manifest
-    from leaderboard.site.schema import ANSWERS, FIGURES, PAIRS, SAMPLES
 
-    files = dict(read_manifest(path).files)
-    for kind in (RUNS, FIGURES, PAIRS, SAMPLES, ANSWERS):
-        file = path / kind.file
-        pq.write_table(kind.schema.empty_table(), file)
-        files[kind.file] = FileRecord(file_hash(file), file.stat().st_size)
-    manifest = msgspec.structs.replace(read_manifest(path), runs=(), files=files)
-    (path / MANIFEST).write_bytes(msgspec.json.encode(manifest))
+def replace_table(path: Path, table: Table, rows: pa.Table) -> None:
+    """Publish other rows of a table."""
+    manifest = read_manifest(path)
+    file = path / table.file
+    pq.write_table(rows, file)
+    files = manifest.files | {table.file: FileRecord(file_hash(file), file.stat().st_size)}
+    runs = manifest.runs if pq.read_metadata(path / RUNS.file).num_rows else ()
+    changed = msgspec.structs.replace(manifest, runs=runs, files=files)
+    (path / MANIFEST).write_bytes(msgspec.json.encode(changed))
 
 
 def test_in_chinese(opened: Opened, synthetic_site: Path) -> None:
