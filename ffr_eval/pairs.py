@@ -30,12 +30,11 @@ from ffr_eval.statistics import (
 from ffr_eval.statistics.values import ROUNDING
 
 if TYPE_CHECKING:
-    from ffr_eval.metrics.metric import Metric
-    from ffr_eval.uncertainty import Resampling
     from collections.abc import Sequence
 
-    from ffr_eval.metrics.metric import Better
+    from ffr_eval.metrics.metric import Better, Metric
     from ffr_eval.metrics.retrieval import FloatArray
+    from ffr_eval.uncertainty import Resampling
 
 ALPHA: Final = 0.05
 """Family-wise: the probability of calling any difference significant where there is none."""

@@ -11,7 +11,7 @@ from typing import Final
 import streamlit as st
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
-from ffr_eval.errors import InputError
+from ffr_eval.errors import FfrError, InputError
 from leaderboard import names
 from leaderboard.context import Context, enter
 from leaderboard.settings import Settings, settings
@@ -60,7 +60,7 @@ def main() -> None:
     }
     page = st.navigation(list(pages.values()), position="top")
     site = _open(started, text)
-    _language_switch(language, text)
+    _language_switch(started, language, text)
     if not site.board_ids:
         st.info(text("app.no_board"), icon=":material/inbox:")
         st.markdown(text("app.no_board_help"))
@@ -105,14 +105,16 @@ def _site(path: str, changed: int, number: int) -> Site:
     return site
 
 
-def _language_switch(language: str, text: Text) -> None:
-    """A choice of languages, kept in the address."""
+def _language_switch(started: Settings, language: str, text: Text) -> None:
+    """A choice of languages, kept in the address; on a board of run folders, reading them again."""
     st.session_state["language"] = language
 
     def changed() -> None:
         st.query_params[LANGUAGE] = st.session_state["language"] or language
 
     with st.container(horizontal=True, horizontal_alignment="right"):
+        if started.places:
+            _publish_again(started, text)
         st.segmented_control(
             text("app.language"),
             list(LANGUAGES),
@@ -122,3 +124,19 @@ def _language_switch(language: str, text: Text) -> None:
             label_visibility="collapsed",
             on_change=changed,
         )
+
+
+def _publish_again(started: Settings, text: Text) -> None:
+    """A button that brings the site up to date with the run folders it was made from."""
+    if not st.button(text("app.again"), icon=":material/refresh:", type="tertiary"):
+        return
+    from leaderboard.publishing import publish
+
+    try:
+        with st.spinner(text("app.publishing"), show_time=True):
+            publish([Path(place) for place in started.places], started.site_path, prune=True)
+    except FfrError as error:
+        st.error(text("app.not_published"), icon=":material/error:")
+        st.text(names.line(str(error)))
+    else:
+        st.rerun()

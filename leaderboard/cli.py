@@ -134,10 +134,19 @@ def board(
         site=str(site),
         state=None if folder is None else str(folder),
         runs=tuple(map(str, runs)),
+        places=_places(places, host) if runs else (),
         public_url=public_url,
     )
     with contextlib.suppress(KeyboardInterrupt):
         _serve(settings, host, port, embed_in)
+
+
+def _places(places: Sequence[Path], host: str) -> tuple[str, ...]:
+    """The places of runs that the page may publish anew; not where others could ask for it."""
+    from leaderboard import server_options
+
+    here = host in server_options.LOCAL_HOSTS
+    return tuple(str(place.resolve()) for place in places) if here else ()
 
 
 def _serve(settings: Settings, host: str, port: int, embed_in: tuple[str, ...]) -> None:

@@ -18,12 +18,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         site: The published site.
         state: Where votes and submissions are kept; ``None``: nothing is accepted.
         runs: The run folders that the site is published from, if it is for local use.
+        places: The folders in which these were found, on a board for this machine alone: they can
+            be read again from the page.
         public_url: Where the board is reached from outside, for permalinks in exports.
     """
 
     site: str
     state: str | None = None
     runs: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
     public_url: str = ""
 
     @property

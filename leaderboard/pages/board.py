@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
+from ffr_eval.metrics.named import HEADLINE
+from leaderboard import names
 from leaderboard.context import current
+from leaderboard.figures import value_text
 from leaderboard.pages.board_content import contents
 from leaderboard.pages.board_runs import show_runs
 from leaderboard.pages.board_tabs import show_tabs
-from leaderboard.site.schema import PAIR_METRICS
+from leaderboard.site.schema import BOARD_METRICS, PAIR_METRICS
+from leaderboard.texts import LANGUAGES
 from leaderboard.view_bar import bucket_title, link, show_view_bar, write_address
 
 if TYPE_CHECKING:
@@ -20,8 +25,10 @@ if TYPE_CHECKING:
     from leaderboard.context import Context
     from leaderboard.pages.board_content import Content
     from leaderboard.queries.board import Difference
+    from leaderboard.texts import Text
 
 SMALLEST_P: Final = 0.0001
+METRICS: Final = (*PAIR_METRICS, *BOARD_METRICS)
 
 
 def page() -> None:
@@ -29,40 +36,69 @@ def page() -> None:
     context = current()
     text = context.text
     content = contents(context)
-    st.title(text("board.title"), anchor=False)
     anything = content.runs.num_rows or content.ceilings.num_rows
     if anything:
-        _show_leader(context, content)
+        _show_answer(context, content)
+        _show_links(context, content)
     else:
-        st.info(f"{text('board.no_runs')} {text('board.no_runs_help')}", icon=":material/inbox:")
-    show_view_bar()
-    _show_quick_metrics(context)
-    if not anything:
-        return
-    _show_lengths(context, content)
-    shown = show_runs(context, content)
-    show_tabs(context, content, shown)
+        words = f"{text('board.no_runs')} {text('board.no_runs_help')}"
+        st.info(f"{_title(context)}\n\n{words}", icon=":material/inbox:")
+    show_view_bar(metric=False)
+    _show_metrics(context)
+    if anything:
+        shown = show_runs(context, content)
+        show_tabs(context, content, shown)
 
 
-# --- the leader -----------------------------------------------------------------------------------
+def _title(context: Context) -> str:
+    return f"### {context.text('board.title')}"
 
 
-def _show_leader(context: Context, content: Content) -> None:
-    """Who leads and whether that is real, in a sentence."""
+# --- the answer -----------------------------------------------------------------------------------
+
+
+def _show_answer(context: Context, content: Content) -> None:
+    """Who leads, whether that is real, and on which dialogues.
+
+    All in one element: each costs time of its own, however long it is.
+    """
     text, view, first = context.text, context.view, content.leader
+    references = _references(context, content)
     if first is None:
-        words = f"**{text('board.nothing_title')}** {text('board.nothing_help')}"
-        st.info(words, icon=":material/block:")
+        why = f"**{text('board.nothing_title')}** {text('board.nothing_help')}"
+        st.info(f"{_title(context)}\n\n{why}\n\n{references}", icon=":material/block:")
         return
     where = bucket_title(text, view.bucket_code)
-    on = f":small[{text('board.on', metric=view.metric, protocol=view.protocol)} {where}]"
-    second = _second_words(context, first, content.labels)
-    lines = [_leader_words(context, first, content.labels), second, on]
-    words = "\n\n".join(filter(None, lines))
+    on = f"{text('board.on', metric=view.metric, protocol=view.protocol)} {where}"
+    parts = [
+        _title(context),
+        f"{_leader_words(context, first, content.labels)} :small[({on})]",
+        _second_words(context, first, content.labels),
+        "\n".join(
+            f"* {_length_words(context, bucket, best, content.labels)}"
+            for bucket, best in content.lengths.items()
+        ),
+        references,
+    ]
+    words = "\n\n".join(filter(None, parts))
     if first.n_inseparable == 0:
         st.success(words, icon=":material/check_circle:")
     else:
         st.info(words, icon=":material/help:")
+
+
+def _references(context: Context, content: Content) -> str:
+    """Floors and ceilings, which have no ranks, in a line."""
+    text = context.text
+    found = [
+        (content.labels[row["run_id"]], "ceiling", row["value"])
+        for row in content.ceilings.to_pylist()
+    ]
+    found += [(names.name(name), "floor", value) for name, value in reversed(content.floors)]
+    said = " · ".join(
+        f"{name} ({text(f'board.{kind}')}) {value_text(value)}" for name, kind, value in found
+    )
+    return f":small[**{text('board.references')}:** {said}]" if found else ""
 
 
 def _leader_words(context: Context, first: Difference, labels: Mapping[str, str]) -> str:
@@ -99,24 +135,18 @@ def _second_words(context: Context, first: Difference, labels: Mapping[str, str]
 # --- by length ------------------------------------------------------------------------------------
 
 
-def _show_lengths(context: Context, content: Content) -> None:
-    """The two best of short, medium and long dialogues, with the way to their comparison."""
-    text, view = context.text, context.view
-    if not content.lengths:
+def _show_links(context: Context, content: Content) -> None:
+    """The ways to the comparison of the two best of short, medium and long dialogues."""
+    pairs = {bucket: (best.a, best.b) for bucket, best in content.lengths.items() if best.b}
+    if not pairs:
         return
-    # One text for all: what an element costs is the same, however long it is.
-    lines = [
-        _length_words(context, bucket, best, content.labels)
-        for bucket, best in content.lengths.items()
-    ]
-    with st.container(horizontal=True, border=True, key="lengths"):
-        st.markdown("\n".join(f"* {line}" for line in lines), width="stretch")
-        for bucket, best in content.lengths.items():
-            if best.b is None:
-                continue
-            models = best.a, best.b
-            target = replace(view, models=models, grouping="turns", bucket=bucket, sample=None)
-            link("compare", target, text(f"board.compare_{bucket}"), icon=":material/balance:")
+    with st.container(horizontal=True):
+        for bucket, (a, b) in pairs.items():
+            target = replace(
+                context.view, models=(a, b or a), grouping="turns", bucket=bucket, sample=None
+            )
+            label = context.text(f"board.compare_{bucket}")
+            link("compare", target, label, icon=":material/balance:")
 
 
 def _length_words(
@@ -140,21 +170,38 @@ def _length_words(
 # --- the metric -----------------------------------------------------------------------------------
 
 
-def _show_quick_metrics(context: Context) -> None:
-    """The metrics by which runs are compared in pairs, one click each; all are in the filters."""
-    text, key = context.text, "board.quick"
-    metric = context.view.metric
-    st.session_state[key] = metric if metric in PAIR_METRICS else None  # the address decides
+def _show_metrics(context: Context) -> None:
+    """The choice of the metric, in words; a change is written into the address."""
+    text, key = context.text, "board.metric"
+    titles = _metric_titles(text)
+    st.session_state[key] = context.view.metric  # the address decides
 
     def changed() -> None:
-        view = current().view
-        write_address(replace(view, metric=st.session_state[key] or view.metric))
+        write_address(replace(current().view, metric=st.session_state[key]))
 
-    st.segmented_control(
-        text("board.quick"),
-        PAIR_METRICS,
-        format_func=lambda name: text(f"board.quick_{name}"),
+    st.selectbox(
+        text("app.metric"),
+        list(titles),
+        format_func=titles.__getitem__,
         key=key,
-        help=text("board.quick_help"),
+        help=text("board.metric_help"),
         on_change=changed,
+        width=520,
     )
+
+
+@lru_cache(maxsize=len(LANGUAGES))
+def _metric_titles(text: Text) -> Mapping[str, str]:
+    """All metrics in words; those that are compared in pairs first."""
+    return {metric: _metric_title(text, metric) for metric in dict.fromkeys(METRICS)}
+
+
+def _metric_title(text: Text, metric: str) -> str:
+    average, _, rest = metric.partition(".")
+    if not rest:
+        return text(f"board.{metric}")
+    modality, _, figure = rest.partition(".")
+    words = f"{text(f'board.{modality}')}: {text(f'board.{figure}')}, {average}"
+    if metric == HEADLINE:
+        return f"{words} ({text('board.headline')})"
+    return f"{words} ({text('board.tested')})" if metric in PAIR_METRICS else words

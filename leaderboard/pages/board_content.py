@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import pyarrow.compute as pc
-import streamlit as st
 
 from leaderboard.queries import board as queries
 
@@ -23,12 +23,11 @@ if TYPE_CHECKING:
 VIEWS_KEPT: Final = 200
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Content:
     """The board of a view.
 
     Attributes:
-        key: Stands for the site and the view.
         runs: All but the ceilings, as :func:`leaderboard.queries.board.board_table` gives them.
         ceilings: The others: models that know the gold.
         labels: The names of the runs, safe and all different.
@@ -37,7 +36,6 @@ class Content:
         floors: Names and values.
     """
 
-    key: str
     runs: pa.Table
     ceilings: pa.Table
     labels: Mapping[str, str]
@@ -48,29 +46,24 @@ class Content:
 
 def contents(context: Context) -> Content:
     """The board of the context's view."""
-    view = context.view
-    # Hashing one text is cheaper than hashing a view.
-    parts = (context.site.key, view.board, view.protocol, view.metric, view.bucket_code)
-    return _content(context.site, view, "|".join(parts))
+    return _content(context.site, replace(context.view, models=(), sample=None))
 
 
-@st.cache_resource(max_entries=VIEWS_KEPT, show_spinner=False)
-def _content(_site: Site, _view: View, key: str) -> Content:
-    view = replace(_view, models=(), sample=None)
-    rows = queries.board_table(_site, view)
+# Not st.cache_resource: finding something there takes a tenth of the time of the whole page.
+@lru_cache(maxsize=VIEWS_KEPT)
+def _content(site: Site, view: View) -> Content:
+    rows = queries.board_table(site, view)
     is_ceiling = pc.equal(rows["role"], "ceiling")
     return Content(
-        key,
         rows.filter(pc.invert(is_ceiling)),
         rows.filter(is_ceiling),
-        _labels(_site, view.board, f"{_site.key}|{view.board}"),
-        queries.leader(_site, view),
-        queries.by_length(_site, view),
-        queries.floors(_site, view),
+        _labels(site, view.board),
+        queries.leader(site, view),
+        queries.by_length(site, view),
+        queries.floors(site, view),
     )
 
 
-@st.cache_resource(max_entries=VIEWS_KEPT, show_spinner=False)
-def _labels(_site: Site, _board: str, key: str) -> Mapping[str, str]:
-    del key
-    return queries.shown_labels(_site, _board)
+@lru_cache(maxsize=VIEWS_KEPT)
+def _labels(site: Site, board: str) -> Mapping[str, str]:
+    return queries.shown_labels(site, board)

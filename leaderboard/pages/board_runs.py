@@ -13,7 +13,7 @@ import streamlit as st
 from leaderboard import charts, names
 from leaderboard.context import current
 from leaderboard.downloads import download_menu
-from leaderboard.figures import UNDEFINED, interval_text, rank_text, value_text
+from leaderboard.figures import UNDEFINED, interval_text, rank_text
 from leaderboard.view import MOST_MODELS
 from leaderboard.view_bar import link, write_address
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PAGE: Final = 50
 """So many runs a page."""
 TABLE: Final = "board.table"
+PAGES_KEPT: Final = 300
 
 _FILTER: Final = "board.filter"
 _PAGE: Final = "board.page"
@@ -36,38 +37,36 @@ _TALL_FROM: Final = 17
 
 
 def show_runs(context: Context, content: Content) -> pa.Table:
-    """Draw the filter, the selection, the table, and what stands apart from it.
+    """Draw the filter, the selection, and the table.
 
     Returns:
         The rows that are shown.
     """
-    text, view, labels = context.text, context.view, content.labels
+    text, labels = context.text, content.labels
     needle = st.text_input(
-        text("board.filter"),
+        text("board.filter_label", n=content.runs.num_rows),
         key=_FILTER,
         placeholder=text("board.filter"),
-        label_visibility="collapsed",
         icon=":material/search:",
         max_chars=names.LONGEST_NAME,
         on_change=_first_page,
-        width=300,
+        width=420,
     )
     runs = matching(content.runs, labels, needle) if needle else content.runs
     number, pages = _open_page(runs.num_rows)
     if needle:
         page = _make_page(text, content, runs, number)
     else:
-        page = _page(text, content, number, f"{content.key}|{context.language}|{number}")
+        page = _page(text, content, number)
     if page.run_ids:
-        _show_picked(context, labels, page)
+        if context.view.models:
+            _show_picked(context, labels)
         _show_table(context, page)
         if pages > 1:
             st.pagination(pages, key=_PAGE, max_visible_pages=5)
         download_menu("ffr-board", lambda: _for_download(runs, labels))
     elif needle:
         st.text(text("board.filter_none", needle=needle))
-    if page.references and (view.models or not page.run_ids):
-        st.caption(page.references)
     return page.rows
 
 
@@ -80,22 +79,17 @@ class Page:
         run_ids: Theirs.
         frame: What the table shows.
         lowest: Where the bars of the scores begin.
-        count: Which runs these are, in words.
-        references: Floors and ceilings, in words.
     """
 
     rows: pa.Table
     run_ids: Sequence[str]
     frame: pa.Table
     lowest: float
-    count: str
-    references: str
 
 
-@st.cache_resource(max_entries=500, show_spinner=False)
-def _page(_text: Text, _content: Content, number: int, key: str) -> Page:
-    del key
-    return _make_page(_text, _content, _content.runs, number)
+@lru_cache(maxsize=PAGES_KEPT)
+def _page(text: Text, content: Content, number: int) -> Page:
+    return _make_page(text, content, content.runs, number)
 
 
 def _make_page(text: Text, content: Content, runs: pa.Table, number: int) -> Page:
@@ -106,8 +100,6 @@ def _make_page(text: Text, content: Content, runs: pa.Table, number: int) -> Pag
         rows["run_id"].to_pylist(),
         shown_table(text, rows, content.labels),
         -1.0 if lowest is not None and lowest < 0 else 0.0,
-        _count(text, runs, rows, number),
-        _references(text, content),
     )
 
 
@@ -128,13 +120,6 @@ def _open_page(n_rows: int) -> tuple[int, int]:
     return page, pages
 
 
-def _count(text: Text, rows: pa.Table, shown: pa.Table, page: int) -> str:
-    if shown.num_rows == rows.num_rows:
-        return text("board.count", n=rows.num_rows)
-    first = (page - 1) * PAGE + 1
-    return text("board.page_of", first=first, last=first + shown.num_rows - 1, n=rows.num_rows)
-
-
 def _first_page() -> None:
     st.session_state[_PAGE] = 1
 
@@ -142,13 +127,9 @@ def _first_page() -> None:
 # --- the selection --------------------------------------------------------------------------------
 
 
-def _show_picked(context: Context, labels: Mapping[str, str], page: Page) -> None:
+def _show_picked(context: Context, labels: Mapping[str, str]) -> None:
     """The runs that are picked, on whatever page they stand, and what can be done with them."""
     text, view = context.text, context.view
-    if not view.models:
-        lines = [f"{page.count}. {text('board.select_help')}", page.references]
-        st.caption("\n\n".join(filter(None, lines)))
-        return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.text(f"{text('board.selected')} {', '.join(labels[name] for name in view.models)}")
         if len(view.models) > 1:
@@ -274,7 +255,7 @@ def _configuration(text: Text, lowest: float) -> dict[str, Any]:
     def said(key: str) -> dict[str, Any]:
         return {"label": text(f"board.{key}"), "help": text(f"board.{key}_help")}
 
-    columns = {
+    columns: dict[str, Any] = {
         "name": words(text("board.name"), width=190, pinned=True),
         "rank": words(**said("rank"), width=70),
         "value": column.ProgressColumn(
@@ -285,47 +266,28 @@ def _configuration(text: Text, lowest: float) -> dict[str, Any]:
             width=150,
             color=charts.BLUE,
         ),
-        "ci": words(text("board.ci"), width=115),
+        "ci": text("board.ci"),
         "tier": number(**said("tier"), width=55),
         "answered": number(**said("answered"), format="percent", width=85),
         "setting": words(**said("setting"), width=85),
         "provenance": words(**said("provenance"), width=90),
-        "weights": words(text("board.weights"), width=75),
+        "weights": text("board.weights"),
         "params_b": number(text("board.params"), format="%.2f", width=105),
         "latency_s": number(text("board.latency_s"), format="%.2f", width=115),
         "cost": number(**said("cost"), format="%.4f", width=80),
-        "date": words(text("board.date"), width=95),
-        "status": words(text("board.status"), width=200),
+        "date": text("board.date"),
+        "status": text("board.status"),
     }
     return {name: _shortened(column) for name, column in columns.items()}
 
 
-def _shortened(config: Mapping[str, Any]) -> dict[str, Any]:
+def _shortened(config: Any) -> Any:
     """A configuration without what is not set: Streamlit copies it, key by key, every time."""
-    return {
-        key: _shortened(value) if isinstance(value, dict) else value
-        for key, value in config.items()
-        if value is not None
-    }
+    if not isinstance(config, dict):
+        return config
+    return {key: _shortened(value) for key, value in config.items() if value is not None}
 
 
 def _for_download(rows: pa.Table, labels: Mapping[str, str]) -> pa.Table:
     shown = pa.array([labels[run_id] for run_id in rows["run_id"].to_pylist()])
     return rows.add_column(1, "name", shown)
-
-
-# --- what stands apart ----------------------------------------------------------------------------
-
-
-def _references(text: Text, content: Content) -> str:
-    """Floors and ceilings, without ranks, in a line."""
-    found = [
-        (content.labels[row["run_id"]], "ceiling", row["value"])
-        for row in content.ceilings.to_pylist()
-    ]
-    found += [(names.name(name), "floor", value) for name, value in reversed(content.floors)]
-    said = " · ".join(
-        f"{name} ({text(f'board.{kind}')}) {value_text(value)}" for name, kind, value in found
-    )
-    about = text("board.references_help")
-    return f"**{text('board.references')}:** {said}. {about}" if found else ""

@@ -15,7 +15,7 @@ from leaderboard.pages import model_record, model_tabs
 from leaderboard.pages.model_tabs import metric_box
 from leaderboard.queries import model as queries
 from leaderboard.queries.board import shown_labels
-from leaderboard.view_bar import bucket_title, link, show_view_bar, write_address
+from leaderboard.view_bar import MANY, bucket_title, link, show_view_bar, write_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -67,7 +67,18 @@ def page() -> None:
 
 
 def _choose(context: Context, labels: Mapping[str, str]) -> None:
-    """A choice of the model; others that are in the address stay behind it."""
+    """A choice of the model; of many in a menu, as so many names take long to send each time."""
+    if len(labels) <= MANY or not context.view.models:
+        _selectbox(context, labels)
+        return
+    menu = st.popover(context.text("model.choice"), key="model.menu", on_change="rerun")
+    if menu.open:
+        with menu:
+            _selectbox(context, labels)
+
+
+def _selectbox(context: Context, labels: Mapping[str, str]) -> None:
+    """All models; others that are in the address stay behind the chosen one."""
     key = "model.choice"
     st.session_state[key] = context.view.models[0] if context.view.models else None
 

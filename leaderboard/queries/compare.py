@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from leaderboard.site.reader import Site
     from leaderboard.view import View
 
-SHOWN: Final = 5
+SHOWN: Final = 3
 """So many samples on which two runs disagree are shown."""
 
 
