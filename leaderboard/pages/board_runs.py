@@ -54,10 +54,7 @@ def show_runs(context: Context, content: Content) -> pa.Table:
     )
     runs = matching(content.runs, labels, needle) if needle else content.runs
     number, pages = _open_page(runs.num_rows)
-    if needle:
-        page = _make_page(text, content, runs, number)
-    else:
-        page = _page(text, content, number)
+    page = _make_page(text, content, runs, number) if needle else _page(text, content, number)
     if page.run_ids:
         if context.view.models:
             _show_picked(context, labels)
