@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import streamlit as st
@@ -223,19 +224,19 @@ def _ids(ids: Sequence[int]) -> str:
     return ", ".join(map(str, ids)) if ids else "–"
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
+@lru_cache(maxsize=32)
 def _record(_site: Site, key: str, board: str, sample: str) -> SampleRecord | None:
     del key
     return records.sample_record(_site, board, sample)
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@lru_cache(maxsize=64)
 def _answer(_site: Site, key: str, board: str, sample: str, run_id: str) -> RunAnswer | None:
     record = _record(_site, key, board, sample)
     return None if record is None else records.run_answer(_site, board, record, run_id)
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
+@lru_cache(maxsize=16)
 def _dialogue(
     _site: Site, key: str, board: str, sample: str, models: tuple[Named, ...], language: str
 ) -> dict[str, Any]:
@@ -249,13 +250,13 @@ def _dialogue(
     return dialogue_data(record, columns, texts(language))
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
+@lru_cache(maxsize=32)
 def _requests(_site: Site, key: str, prompt_id: str) -> tuple[Request, ...] | None:
     del key
     return records.prompt_requests(_site, prompt_id)
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@lru_cache(maxsize=64)
 def _facts_of_run(_site: Site, key: str, board: str, run_id: str) -> RunFacts:
     del key
     return records.run_facts(_site, board, run_id)

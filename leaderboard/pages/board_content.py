@@ -57,13 +57,8 @@ def _content(site: Site, view: View) -> Content:
     return Content(
         rows.filter(pc.invert(is_ceiling)),
         rows.filter(is_ceiling),
-        _labels(site, view.board),
+        site.shown_labels(view.board),
         queries.leader(site, view),
         queries.by_length(site, view),
         queries.floors(site, view),
     )
-
-
-@lru_cache(maxsize=VIEWS_KEPT)
-def _labels(site: Site, board: str) -> Mapping[str, str]:
-    return queries.shown_labels(site, board)

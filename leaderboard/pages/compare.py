@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from leaderboard.context import current
 from leaderboard.downloads import download_menu
 from leaderboard.figures import UNDEFINED, interval_text, p_text, value_text
 from leaderboard.queries import compare as queries
+from leaderboard.texts import texts
 from leaderboard.view import MOST_MODELS
 from leaderboard.view_bar import bucket_title, link, show_view_bar
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
     from leaderboard.context import Context
     from leaderboard.queries.compare import Difference, Disagreement
+    from leaderboard.site.reader import Site
+    from leaderboard.texts import Text
+    from leaderboard.view import View
 
 ENOUGH: Final = 2
 """So many models are needed to compare."""
@@ -35,8 +40,8 @@ def page() -> None:
     if len(view.models) < ENOUGH:
         _suggest(context)
         return
-    labels = _labels(context)
-    content = _content(context)
+    labels = _labels(context.site, view)
+    content = _content(context.site, context.language, view)
     here = [row for row in content.differences if row.bucket == view.bucket_code]
     _verdicts(context, here, labels)
     _by_bucket(context, content)
@@ -60,20 +65,12 @@ class _Content:
     examples: Sequence[Disagreement] | None
 
 
-def _content(context: Context) -> _Content:
-    view = context.view
-    shown = "&".join(f"{name}={value}" for name, value in view.parameters().items())
-    return _kept_content(context, f"{context.site.key} {context.language} {shown}")
-
-
-@st.cache_resource(max_entries=200, show_spinner=False)
-def _kept_content(_context: Context, key: str) -> _Content:
-    """By a text, because hashing a view takes longer than all else here."""
-    del key
-    text, view, site = _context.text, _context.view, _context.site
-    labels = _labels(_context)
+@lru_cache(maxsize=200)
+def _content(site: Site, language: str, view: View) -> _Content:
+    """Kept by what it is of; Streamlit's own cache takes a hundred times as long to look up."""
+    text, labels = texts(language), _labels(site, view)
     found = queries.differences(site, view)
-    rows = [_row(_context, difference, labels) for difference in found]
+    rows = [_row(text, site.manifest.alpha, difference, labels) for difference in found]
     curve = [
         row | {"model": labels[row["run_id"]]}
         for row in queries.curve(site, view, view.models)
@@ -90,10 +87,10 @@ def _kept_content(_context: Context, key: str) -> _Content:
     )
 
 
-def _labels(context: Context) -> dict[str, str]:
+def _labels(site: Site, view: View) -> dict[str, str]:
     """The names of the picked models, safe and all different."""
-    labels = context.site.shown_labels(context.view.board)
-    return {run_id: labels[run_id] for run_id in context.view.models}
+    labels = site.shown_labels(view.board)
+    return {run_id: labels[run_id] for run_id in view.models}
 
 
 def _suggest(context: Context) -> None:
@@ -102,7 +99,7 @@ def _suggest(context: Context) -> None:
     best = queries.leaders(context.site, view)
     pair = tuple(dict.fromkeys((*view.models, *best)))[:ENOUGH]
     if len(pair) == ENOUGH:
-        labels = _labels(replace(context, view=replace(view, models=pair)))
+        labels = _labels(context.site, replace(view, models=pair))
         label = text("compare.suggestion", a=labels[pair[0]], b=labels[pair[1]])
         link("compare", replace(view, models=pair), label, icon=":material/arrow_forward:")
 
@@ -256,9 +253,10 @@ _COLUMNS: Final = pa.schema(
 _FIRST: Final = ("bucket", "pair", "verdict")
 
 
-def _row(context: Context, difference: Difference, labels: Mapping[str, str]) -> dict[str, Any]:
-    text = context.text
-    winner = difference.better(context.site.manifest.alpha)
+def _row(
+    text: Text, alpha: float, difference: Difference, labels: Mapping[str, str]
+) -> dict[str, Any]:
+    winner = difference.better(alpha)
     if winner is not None:
         word = text("compare.better", a=labels[winner])
     elif difference.p_holm is None:

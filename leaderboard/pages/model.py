@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import streamlit as st
@@ -14,7 +15,6 @@ from leaderboard.figures import UNDEFINED, interval_text, rank_text, value_text
 from leaderboard.pages import model_record, model_tabs
 from leaderboard.pages.model_tabs import metric_box
 from leaderboard.queries import model as queries
-from leaderboard.queries.board import shown_labels
 from leaderboard.view_bar import MANY, bucket_title, link, show_view_bar, write_address
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _BADGES: Final = {
 def page() -> None:
     """Draw the page."""
     context = current()
-    labels = _labels(context.site, context.site.key, context.view.board)
+    labels = context.site.shown_labels(context.view.board)
     chosen = context.view.models[:1]
     st.title(labels[chosen[0]] if chosen else context.text("model.title"), anchor=False)
     show_view_bar()
@@ -201,20 +201,6 @@ def _others(standing: Standing) -> dict[str, str]:
     return found
 
 
-@st.cache_resource(max_entries=20, show_spinner=False)
-def _labels(_site: Site, key: str, board_id: str) -> Mapping[str, str]:
-    """The names of a board's runs, safe in every widget and all different."""
-    del key
-    return shown_labels(_site, board_id)
-
-
+@lru_cache(maxsize=500)
 def _found(site: Site, view: View) -> Found:
-    place = (site.key, view.board, view.models[0], view.protocol, view.metric, view.bucket_code)
-    return _read(site, view, "\n".join(place))
-
-
-@st.cache_resource(max_entries=500, show_spinner=False)
-def _read(_site: Site, _view: View, place: str) -> Found:
-    """What there is at a place: one text, as hashing a view takes longer than all else here."""
-    del place
-    return queries.found(_site, _view, _view.models[0])
+    return queries.found(site, view, view.models[0])

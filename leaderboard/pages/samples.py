@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -72,7 +73,7 @@ def _show_sample(context: Context) -> None:
         opened.show(context, (), choices)
         return
     _steps(context, _matching(site, site.key, choices.filters(view)))
-    labels = _labels(site, site.key, view.board)
+    labels = site.shown_labels(view.board)
     shown = [(name, run, labels[run]) for name, run in zip("AB", view.models, strict=False)]
     opened.show(context, shown, choices)
 
@@ -80,7 +81,7 @@ def _show_sample(context: Context) -> None:
 def _pick_models(context: Context) -> None:
     """The pickers of A and B; they are the first two models of the view."""
     text, view = context.text, context.view
-    labels = _labels(context.site, context.site.key, view.board)
+    labels = context.site.shown_labels(view.board)
     a, b = (*view.models, None, None)[:2]
 
     def changed(place: int) -> None:
@@ -241,7 +242,7 @@ def _show_list(context: Context, filters: Filters, choices: Choices) -> None:
         download_menu("ffr-samples", table, about=about)
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@lru_cache(maxsize=64)
 def _shown(_site: Site, key: str, filters: Filters, number: int, language: str) -> pa.Table:
     """A page of the list as it is shown: every cell one line of visible text."""
     text, two = texts(language), filters.b is not None
@@ -343,22 +344,13 @@ def _clear() -> None:
     write_choices(replace(current().view, grouping=ALL, bucket=ALL), Choices())
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
-def _labels(_site: Site, key: str, board: str) -> dict[str, str]:
-    """The models' names as they are shown, by id; safe and all different."""
-    del key
-    labels = _site.labels(board)
-    shown = names.unique(names.name(label) for label in labels.values())
-    return dict(zip(labels, shown, strict=True))
-
-
-@st.cache_resource(max_entries=24, show_spinner=False)
+@lru_cache(maxsize=24)
 def _matching(_site: Site, key: str, filters: Filters) -> Matching:
     del key
     return queries.matching(_site, filters)
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@lru_cache(maxsize=64)
 def _outcomes(_site: Site, key: str, board: str, run: str) -> dict[str, int]:
     del key
     return queries.outcomes_of(_site, board, run)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from leaderboard import names
 from leaderboard.site.schema import ALL, PAIR_METRICS
 
 if TYPE_CHECKING:
@@ -54,13 +53,6 @@ class Difference:
     def significant(self, alpha: float) -> bool:
         """Whether the best is significantly ahead of the second."""
         return self.p_holm is not None and self.p_holm <= alpha and (self.delta or 0) > 0
-
-
-def shown_labels(site: Site, board_id: str) -> dict[str, str]:
-    """The names of a board's runs by id: safe in every widget, and all different."""
-    labels = site.labels(board_id)
-    shown = names.unique(map(names.name, labels.values()))
-    return dict(zip(labels, shown, strict=True))
 
 
 def board_table(site: Site, view: View) -> pa.Table:

@@ -58,7 +58,7 @@ def test_the_table_is_that_of_the_queries(opened: Opened, synthetic_site: Path) 
     app = opened(synthetic_site)
     site = Site(synthetic_site)
     rows = queries.board_table(site, View(site.board_ids[0])).to_pylist()
-    labels = queries.shown_labels(site, site.board_ids[0])
+    labels = site.shown_labels(site.board_ids[0])
     frame = table(app)
     wanted = [row for row in rows if row["role"] != "ceiling"]
     assert list(frame["name"]) == [labels[row["run_id"]] for row in wanted]
@@ -77,7 +77,7 @@ def test_the_leader_is_told_first(opened: Opened, synthetic_site: Path) -> None:
     site = Site(synthetic_site)
     best = queries.leader(site, View(site.board_ids[0]))
     assert best is not None
-    labels = queries.shown_labels(site, site.board_ids[0])
+    labels = site.shown_labels(site.board_ids[0])
     (verdict,) = (*app.info, *app.success)
     assert f"**{labels[best.a]}**" in verdict.value
     assert labels[best.b or ""] in verdict.value
@@ -114,7 +114,7 @@ def test_what_is_selected_is_linked_to(opened: Opened, synthetic_site: Path) -> 
     app = opened(synthetic_site, models=f"{c},{a}", metric="exact")
     assert links(app)["Compare selected"]["models"] == [f"{c},{a}"]
     assert links(app)["Compare selected"]["metric"] == ["exact"]
-    labels = queries.shown_labels(site, site.board_ids[0])
+    labels = site.shown_labels(site.board_ids[0])
     assert f"Selected: {labels[c]}, {labels[a]}" in said(app)
     selected = app.session_state["board.table"]["selection"]["rows"]
     assert {table(app)["name"].iloc[row] for row in selected} == {labels[a], labels[c]}
@@ -188,7 +188,7 @@ def test_long_boards_have_pages(opened: Opened, large_site: Path) -> None:
     for number in (2, 3):
         checked(app.pagination(key="board.page").set_value(number).run())
         seen += list(table(app)["name"])
-    labels = queries.shown_labels(Site(large_site), Site(large_site).board_ids[0])
+    labels = Site(large_site).shown_labels(Site(large_site).board_ids[0])
     assert sorted(seen) == sorted(name for name in labels.values() if name != "oracle")
     assert app.text_input(key="board.filter").label.startswith(f"{2 * PAGE + 6} runs")
     checked(app.text_input(key="board.filter").set_value("bm25").run())

@@ -217,17 +217,6 @@ def test_nobody_beats_the_frontier(site: Site) -> None:
         assert best == (None not in point and not beaten)
 
 
-def test_labels_are_safe_and_all_different(tmp_path: Path) -> None:
-    class Named:
-        def labels(self, _: str) -> dict[str, str]:
-            return {"a": "x!", "b": "x?", "c": ":material/verified: me", "d": "www.evil.example"}
-
-    site: Any = Named()
-    found = queries.shown_labels(site, "board")
-    assert len(set(found.values())) == 4
-    assert not any(set(label) & set("!?:[]") for label in found.values())
-
-
 @pytest.mark.parametrize(
     ("before", "selected", "after"),
     [
