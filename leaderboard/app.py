@@ -31,6 +31,7 @@ PAGES: Final = {
     "about": ":material/info:",
 }
 """The pages and their icons, in the order of the menu; the first one opens. Room: ``corpus``."""
+_PAGE: Final = "_page"
 _TRYING: Final = Retrying(
     retry=retry_if_exception_type((InputError, OSError)),
     wait=wait_fixed(0.1),
@@ -66,10 +67,13 @@ def main() -> None:
         st.markdown(text("app.no_board_help"))
         st.stop()
     asked = {name: value for name, value in st.query_params.items() if name != LANGUAGE}
-    view, unknown = read_view(asked or remembered(), site)
+    # Going back to an address without anything must stay there: nothing is written into it again.
+    arrived = st.session_state.get(_PAGE) != page.url_path
+    st.session_state[_PAGE] = page.url_path
+    view, unknown = read_view(asked or (remembered() if arrived else {}), site)
     for found in unknown:
         st.warning(text(found.key, model=found.value[:80], what=found.value[:80]))
-    if not asked and remembered():
+    if not asked and arrived:
         write_address(view)
     remember(view)
     enter(Context(site, view, text, language, started, pages))

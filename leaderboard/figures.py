@@ -9,6 +9,7 @@ from leaderboard.texts import Words
 UNDEFINED: Final[str] = Words("–")
 """Stands where nothing was there to be counted; it is not a zero."""
 _SMALLEST_P: Final = 0.0001
+"""The smallest that is written; what rounds to it is it."""
 
 
 def value_text(value: float | None, *, signed: bool = False) -> str:
@@ -29,7 +30,7 @@ def p_text(p: float | None) -> str:
     """A p-value: ``0.0312``, or ``< 0.0001``."""
     if p is None:
         return UNDEFINED
-    return Words(f"< {_SMALLEST_P}" if p < _SMALLEST_P else f"{p:.4f}")
+    return Words(f"< {_SMALLEST_P}" if p < _SMALLEST_P / 2 else f"{p:.4f}")
 
 
 def rank_text(lo: int | None, hi: int | None) -> str:

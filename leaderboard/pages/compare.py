@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import streamlit as st
 
+from ffr_eval.types import Kind
+from ffr_eval.uncertainty import FEW_DIALOGUES
 from leaderboard import charts, names
 from leaderboard.context import current
 from leaderboard.downloads import download_menu
@@ -70,7 +72,7 @@ def _content(site: Site, language: str, view: View) -> _Content:
     """Kept by what it is of; Streamlit's own cache takes a hundred times as long to look up."""
     text, labels = texts(language), _labels(site, view)
     found = queries.differences(site, view)
-    rows = [_row(text, site.manifest.alpha, difference, labels) for difference in found]
+    rows = [_row(text, view.metric, site.manifest.alpha, each, labels) for each in found]
     curve = [
         row | {"model": labels[row["run_id"]]}
         for row in queries.curve(site, view, view.models)
@@ -146,6 +148,8 @@ def verdict(context: Context, difference: Difference, labels: Mapping[str, str])
     a, b = labels[difference.a], labels[difference.b]
     if difference.delta is None:
         return text("compare.undefined", a=a, b=b)
+    if says_nothing(difference, context.view.metric):
+        return text("compare.says_nothing")
     if difference.delta == 0:
         return text("compare.equal", a=a, b=b)
     ahead, behind = (a, b) if difference.delta > 0 else (b, a)
@@ -161,6 +165,15 @@ def verdict(context: Context, difference: Difference, labels: Mapping[str, str])
     return text("compare.not_significant", a=ahead, b=behind, by=by, p=p_text(difference.p_holm))
 
 
+def says_nothing(difference: Difference, metric: str) -> bool:
+    """Whether the metric cannot tell runs apart here.
+
+    Of queries without an answer any id is wrong, and without ids there is nothing to count.
+    """
+    none_right = not difference.value_a and not difference.value_b
+    return difference.bucket == Kind.NEGATIVE and metric.startswith("micro.") and none_right
+
+
 def _counts(context: Context, difference: Difference, labels: Mapping[str, str]) -> str:
     """Wins by sample, on how much both were compared, and how much it would take."""
     text = context.text
@@ -172,6 +185,8 @@ def _counts(context: Context, difference: Difference, labels: Mapping[str, str])
     if difference.n_dialogues is not None:
         n_samples, n_dialogues = difference.n_samples, difference.n_dialogues
         said.append(text("compare.counts", n_samples=n_samples, n_dialogues=n_dialogues))
+        if n_dialogues < FEW_DIALOGUES:
+            said.append(text("compare.few", n=FEW_DIALOGUES))
     needed = difference.dialogues_needed
     if needed is not None and not difference.better(context.site.manifest.alpha):
         said.append(text("compare.needed", n=needed))
@@ -254,8 +269,12 @@ _FIRST: Final = ("bucket", "pair", "verdict")
 
 
 def _row(
-    text: Text, alpha: float, difference: Difference, labels: Mapping[str, str]
+    text: Text, metric: str, alpha: float, difference: Difference, labels: Mapping[str, str]
 ) -> dict[str, Any]:
+    if says_nothing(difference, metric):
+        difference = replace(
+            difference, delta=None, lo=None, hi=None, p=None, p_holm=None, wins=None, losses=None
+        )
     winner = difference.better(alpha)
     if winner is not None:
         word = text("compare.better", a=labels[winner])

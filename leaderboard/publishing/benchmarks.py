@@ -16,6 +16,12 @@ from ffr_eval.errors import FfrError, InputError
 from leaderboard.publishing.code_version import code_version
 from leaderboard.publishing.floors import floor_rows
 from leaderboard.publishing.images import PublishedImage, publish_image
+from leaderboard.publishing.kept_images import (
+    KeptImages,
+    has_images,
+    kept_images,
+    lacks_images,
+)
 from leaderboard.publishing.parquet import from_rows, load, save, without
 from leaderboard.publishing.run_part import board_table_of
 from leaderboard.site import schema
@@ -71,11 +77,11 @@ class Benchmarks:
 
     store: Store
     _read: dict[str, Benchmark] = field(default_factory=dict)
-    _places: dict[str, str] = field(default_factory=dict)
+    _places: dict[str, dict[str, None]] = field(default_factory=dict)
 
     def known_at(self, content_hash: str, path: str) -> None:
-        """Remember where a benchmark may be; the first place counts."""
-        self._places.setdefault(content_hash, path)
+        """Remember where a benchmark may be; the first place that has its images counts."""
+        self._places.setdefault(content_hash, {})[path] = None
 
     def of(self, reference: BenchmarkRef) -> Benchmark:
         """The benchmark of a run: at the place that the run names, else its copy.
@@ -115,24 +121,34 @@ class Benchmarks:
                 raise InputError("changed while it was copied", file=root, remedy=remedy)
 
     def original(self, content_hash: str) -> Benchmark:
-        """The benchmark with its images, if it is still where it was, else the copy."""
-        if content_hash not in self._read:
-            found: Benchmark | None = None
+        """The benchmark with its images, if it is at one of its places, else one without."""
+        found = self._read.get(content_hash)
+        if found is not None and not lacks_images(found):
+            return found
+        for root in self.roots(content_hash):
             try:
-                found = read_benchmark(self._places.get(content_hash, ""))
+                other = read_benchmark(root)
             except (FfrError, OSError, ValueError):
-                found = None
-            if found is None or found.content_hash != content_hash:
-                found = self.copied(content_hash)
-            self._keep(content_hash, found)
-        return self._read[content_hash]
+                continue
+            if other.content_hash == content_hash:
+                found = found or other
+                if not lacks_images(other):
+                    found = other
+                    break
+        if found is None:
+            found = self.copied(content_hash)
+        self._keep(content_hash, found)
+        return found
 
-    def root(self, content_hash: str) -> Path | None:
-        """Where the benchmark with its images should be."""
-        try:
-            return resolve(self._places[content_hash])
-        except (KeyError, InputError, OSError, ValueError):
-            return None
+    def roots(self, content_hash: str) -> list[Path]:
+        """The folders where the benchmark with its images may be."""
+        found: dict[Path, None] = {}
+        for place in self._places.get(content_hash, ()):
+            try:
+                found[resolve(place)] = None
+            except (InputError, OSError, ValueError):
+                continue
+        return list(found)
 
     def _find(self, reference: BenchmarkRef) -> Benchmark:
         try:
@@ -153,6 +169,7 @@ class Benchmarks:
         raise InputError(message, field="benchmark.hash", remedy=remedy)
 
     def _keep(self, content_hash: str, benchmark: Benchmark) -> None:
+        self._read.pop(content_hash, None)
         while len(self._read) >= _KEPT:
             del self._read[next(iter(self._read))]
         self._read[content_hash] = benchmark
@@ -244,18 +261,20 @@ def dialogue_part(
     """The dialogues of some splits of a benchmark; images go into the site.
 
     Images are looked at again when their files have changed, as the content of a benchmark may
-    name them without saying what is in them.
+    name them without saying what is in them. Where none of them is there (a run that was made on a
+    copy without them, a benchmark that has moved), those that the site has are kept.
     """
     store = benchmarks.store
     wanted = sorted(splits, key=lambda split: (split is not None, split or ""))
     key = hashlib.sha256(msgspec.json.encode([_FORMAT, content_hash, wanted])).hexdigest()
     target = store.part("dialogues", key)
-    root = benchmarks.root(content_hash)
+    roots = benchmarks.roots(content_hash)
     if target.exists():
         there = DialoguePart(target)
         facts = there.facts()
         whole = all((store.images / f"{name}.webp").is_file() for name in facts.images)
-        if whole and (root is None or _stamp(root, facts.paths) == facts.stamp):
+        stamps = [_stamp(root, facts.paths) for root in roots if has_images(root, facts.paths)]
+        if whole and (not stamps or facts.stamp in stamps):
             return there
     benchmark = benchmarks.original(content_hash)
     rows = sorted(
@@ -266,18 +285,20 @@ def dialogue_part(
         },
         key=benchmark.dialogues.dialogue_id.__getitem__,
     )
+    lacking = lacks_images(benchmark)
+    kept = kept_images(store, content_hash) if lacking else {}
     store.images.mkdir(parents=True, exist_ok=True)
     records: list[dict[str, Any]] = []
     problems: list[str] = []
     images: dict[str, None] = {}
     for done, row in enumerate(rows):
-        record = _dialogue(benchmark, row, store.images, problems)
+        record = _dialogue(benchmark, row, store.images, kept, problems)
         images.update(dict.fromkeys(i["sha256"] for i in record["images"] if i["sha256"]))
         records.append({"hash": content_hash, **record})
         progress(done + 1, len(rows))
     table = from_rows(schema.DIALOGUES.schema, records)
     paths = _image_paths(benchmark, rows)
-    stamp = "" if root is None else _stamp(root, paths)
+    stamp = "" if lacking or benchmark.root is None else _stamp(benchmark.root, paths)
     with store.making(target) as work:
         save(table, work / "dialogues.parquet")
         facts = DialogueFacts(paths, stamp, tuple(images), tuple(problems))
@@ -308,7 +329,9 @@ def _stamp(root: Path, paths: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def _dialogue(benchmark: Benchmark, row: int, folder: Path, problems: list[str]) -> dict[str, Any]:
+def _dialogue(
+    benchmark: Benchmark, row: int, folder: Path, kept: KeptImages, problems: list[str]
+) -> dict[str, Any]:
     table, dialogue = benchmark.dialogues, benchmark.dialogue(row)
     first = int(table.img_ids.offsets[row])
     images = []
@@ -316,7 +339,9 @@ def _dialogue(benchmark: Benchmark, row: int, folder: Path, problems: list[str])
         path = table.path[first + place]
         found = PublishedImage()
         if path is not None and benchmark.root is not None:
-            found = publish_image(benchmark.root, path, folder)
+            found = kept.get((dialogue.dialogue_id, image.img_id)) or publish_image(
+                benchmark.root, path, folder
+            )
         if found.problem is not None:
             problems.append(f"{dialogue.dialogue_id}, image {image.img_id}: {found.problem}")
         images.append(
