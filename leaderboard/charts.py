@@ -199,8 +199,8 @@ def bucket_curves(
         "axis": axis,
         "scale": {"domain": [-0.4, max(len(shown) - 0.6, 0.6)], "nice": False, "zero": False},
     }
+    # The same in all layers: one without a legend takes it from the others, too.
     colour, shape = by_model(models)
-    plain = colour | {"legend": None}  # the legend is that of the points, with their shapes
     y = score_axis("value", title)
     tooltip = [told("model", "model"), told("bucket", "bucket"), told("text", title)]
     layers = [
@@ -210,10 +210,10 @@ def bucket_curves(
                 "x": x,
                 "y": score_axis("lo", title),
                 "y2": {"field": "hi"},
-                "stroke": plain,
+                "color": colour,
             },
         },
-        {"mark": {"type": "line", "strokeWidth": 2}, "encoding": {"x": x, "y": y, "stroke": plain}},
+        {"mark": {"type": "line", "strokeWidth": 2}, "encoding": {"x": x, "y": y, "color": colour}},
         {
             "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
             "encoding": {
