@@ -199,8 +199,9 @@ def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         raise
     except msgspec.DecodeError:
         whole = _ESCAPE.sub(lambda m: rb"\ufffd" if m.group("lone") else m.group(), data)
+        text = whole.decode("utf-8-sig")
         try:
-            value = json.loads(whole.decode("utf-8-sig"))
+            value = json.loads(text)
         except (ValueError, RecursionError):  # a number of thousands of digits is a ValueError
             value = None
         if value is None:

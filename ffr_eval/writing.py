@@ -115,7 +115,8 @@ def _locked_folder(parent: Path, prefix: str) -> tuple[Path, BaseFileLock]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         lock = FileLock(folder / _LOCK)
-        with contextlib.suppress(FileNotFoundError):
+        # Another process may remove the folder while the lock is made in it.
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
             lock.acquire()
             if (folder / _LOCK).exists():
                 return folder, lock

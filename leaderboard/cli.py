@@ -118,9 +118,10 @@ def board(
     port = _free_port(host, port)
     url = f"http://{_in_url(host)}:{port}"
     if host not in server_options.LOCAL_HOSTS:
+        may = "" if read_only else " and may vote and submit, unless it is --read-only"
         click.echo(
             f"warning: {host} is not only this machine: everyone who can reach it sees the site"
-            " and may vote and submit, unless it is --read-only; there is no password",
+            f"{may}; there is no password",
             err=True,
         )
     click.echo(f"the board is at {url}{server_options.base_path(public_url)} (Ctrl-C ends it)")

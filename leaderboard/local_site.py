@@ -26,19 +26,26 @@ def prepare(places: Sequence[Path]) -> tuple[Path, tuple[Path, ...]]:
     """The site to show, and the run folders that it was published from, if it was now.
 
     Raises:
-        InputError: If the places are neither one site nor run folders.
+        InputError: If the places are neither one site nor run folders, or the site is damaged.
     """
-    from leaderboard.site.manifest import MANIFEST, read_manifest
+    from leaderboard.publishing.store import was_killed
+    from leaderboard.site.manifest import MANIFEST
+    from leaderboard.site.reader import Site
 
     sites = [place for place in places if (place / MANIFEST).is_file()]
     if sites and len(places) > 1:
         remedy = "give one site, or run folders only"
         raise InputError("is a site, and another place was given too", file=sites[0], remedy=remedy)
     if sites:
-        manifest = read_manifest(sites[0])
+        manifest = Site(sites[0]).manifest
         n_runs, n_boards = len(manifest.runs), len(manifest.boards)
         click.echo(f"{_counted(n_runs, 'run')} on {_counted(n_boards, 'board')} in {sites[0]}")
         return sites[0].resolve(), ()
+    for place in places:
+        if was_killed(place):
+            message = "no published site: publishing it has not ended"
+            remedy = f"publish it again: ffr publish RUNS… --site {place}"
+            raise InputError(message, file=place, remedy=remedy)
     runs = _run_folders(places)
     click.echo(f"{_counted(len(runs), 'run folder')} in {', '.join(map(str, places))}")
     site = _cached_site(places)
@@ -106,7 +113,7 @@ def _publish(places: Sequence[Path], runs: Sequence[Path], site: Path) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from leaderboard.publishing import publish
+    from leaderboard.publishing.publication import publish_site
 
     site.parent.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -119,7 +126,9 @@ def _publish(places: Sequence[Path], runs: Sequence[Path], site: Path) -> None:
             bars.update(rows[what], completed=done, total=total)
 
         workers = min(len(runs) // _RUNS_A_WORKER + 1, os.cpu_count() or 1)
-        publish(places, site, workers=workers, prune=True, progress=progress)
+        done = publish_site(places, site, workers=workers, prune=True, progress=progress)
+    for warning in done.warnings:
+        click.echo(f"warning: {warning}", err=True)
 
 
 def _cached_site(places: Sequence[Path]) -> Path:

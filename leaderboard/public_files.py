@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import stat
+import threading
+import time
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +16,8 @@ from starlette.routing import Route
 from ffr_eval.errors import InputError
 from leaderboard.http_headers import POLICY, SANDBOX
 from leaderboard.site.manifest import MANIFEST, Manifest, read_manifest
+from leaderboard.site.reader import Site
+from leaderboard.site.schema import TABLES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +28,9 @@ if TYPE_CHECKING:
 PUBLIC: Final = "public"
 YEAR: Final = 365 * 24 * 3600
 SECONDS_CACHED: Final = 300
+
+_WAITS: Final = (0.0, 0.2)
+"""Seconds before each try to open a site."""
 
 _IMAGE: Final = re.compile(r"[0-9a-f]{64}\.webp")
 _MEDIA_TYPES: Final = {
@@ -46,6 +53,9 @@ class PublicFiles:
         self._site = site.resolve()
         self._stamp: tuple[int, ...] = ()
         self._names: frozenset[str] = frozenset()
+        self._checking = threading.Lock()
+        self._sound_at: tuple[tuple[int, ...] | None, ...] = ()
+        self._damaged_at: tuple[tuple[int, ...] | None, ...] = ()
 
     def routes(self, base: str = "") -> list[Route]:
         """The routes, below a path that is empty or starts with ``/``."""
@@ -86,13 +96,37 @@ class PublicFiles:
         )
 
     def health(self, _: Request) -> Response:
-        """Whether the site can be read: 200 or 503."""
+        """Whether the site can be opened: 200 or 503."""
         headers = {"Cache-Control": "no-store"}
         try:
             self._manifest_names()
         except HTTPException:
             return JSONResponse({"status": "no site"}, 503, headers)
+        if not self._is_sound():
+            return JSONResponse({"status": "damaged site"}, 503, headers)
         return JSONResponse({"status": "ok"}, headers=headers)
+
+    def _is_sound(self) -> bool:
+        """Whether the tables are those of the manifest; compared anew when a file has changed."""
+        with self._checking:
+            for wait in _WAITS:
+                time.sleep(wait)  # a publish may be putting its files in place
+                stamps = self._stamps()
+                if stamps in (self._sound_at, self._damaged_at):
+                    return stamps == self._sound_at
+                try:
+                    Site(self._site)
+                except (OSError, InputError):
+                    continue
+                self._sound_at = stamps
+                return True
+            self._damaged_at = stamps
+            return False
+
+    def _stamps(self) -> tuple[tuple[int, ...] | None, ...]:
+        """What changes when the manifest or a table does."""
+        names = (MANIFEST, *(table.file for table in TABLES.values()))
+        return tuple(_stamp(self._site / name) for name in names)
 
     def _listed(self, name: str) -> tuple[Path, Any]:
         """The path of a file in the manifest, and what it is.
@@ -126,3 +160,11 @@ class PublicFiles:
         except (OSError, InputError):
             raise HTTPException(503) from None
         return self._names
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -100,8 +100,10 @@ def import_(state: Path, site_dir: Path, file: Path) -> None:
     from ffr_eval.cli.output import progress
     from leaderboard.arena.store import ArenaStore
     from leaderboard.arena.votes_file import read_votes
+    from leaderboard.publishing.store import require_folder
     from leaderboard.site.reader import Site
 
+    require_folder(site_dir)
     with progress("importing …"):
         votes = read_votes(file, Site(site_dir))
         store = ArenaStore(state)

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
+from ffr_eval.types import Outcome
 from leaderboard.arena.fragments import Fragment, fragment
 from leaderboard.arena.tokens import Pair
 from leaderboard.arena.votes import CRITERIA, FEWEST, RESERVED
@@ -35,11 +36,14 @@ class Drawn:
 
     Attributes:
         fragments: In the order of ``pair.runs``.
+        said_nothing: Whether each of these runs says that the dialogue has no answer; a fragment
+            can be empty without that, if the dialogue has none of the ids.
     """
 
     pair: Pair
     query: str
     fragments: tuple[Fragment, ...]
+    said_nothing: tuple[bool, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +168,7 @@ class Drawing:
         """The fragments, on random sides; ``None`` if two of them look the same."""
         sides = list(runs)
         self._rng.shuffle(sides)
-        fragments = self._fragments(board_id, sides, sample)
+        fragments, said_nothing = self._fragments(board_id, sides, sample)
         if len(set(fragments)) < len(sides):
             return None
         sql = "SELECT query FROM queries WHERE board_id = ? AND sample_id = ?"
@@ -172,26 +176,28 @@ class Drawing:
         pair = Pair(
             session, board_id, sample.sample_id, sample.dialogue_id, form, tuple(sides), CRITERIA
         )
-        return Drawn(pair, query or "", fragments)
+        return Drawn(pair, query or "", fragments, said_nothing)
 
     def _fragments(
         self, board_id: str, runs: Sequence[str], sample: _Sample
-    ) -> tuple[Fragment, ...]:
+    ) -> tuple[tuple[Fragment, ...], tuple[bool, ...]]:
+        """What each run found, and whether it says that there is no answer."""
         sql = "SELECT turns, images FROM dialogues WHERE hash = ? AND dialogue_id = ?"
         values = [self._site.board(board_id).hash, sample.dialogue_id]
         dialogue = self._site.query(sql, values).to_pylist()[0]
         places = ", ".join("?" * len(runs))
         sql = (
-            "SELECT run_id, utt_ids, img_ids FROM samples"  # noqa: S608 - places for values only
+            "SELECT run_id, outcome, utt_ids, img_ids FROM samples"  # noqa: S608 - places for values only
             f" WHERE board_id = ? AND run_id IN ({places}) AND sample_id = ?"
         )
         rows = self._site.query(sql, [board_id, *runs, sample.sample_id]).to_pylist()
         answers = {row["run_id"]: row for row in rows}
         turns, images = dialogue["turns"] or (), dialogue["images"] or ()
-        return tuple(
+        fragments = tuple(
             fragment(turns, images, answers[run]["utt_ids"] or (), answers[run]["img_ids"] or ())
             for run in runs
         )
+        return fragments, tuple(answers[run]["outcome"] == Outcome.EMPTY for run in runs)
 
 
 def contestants(site: Site, board_id: str) -> list[str]:

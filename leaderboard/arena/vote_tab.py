@@ -71,7 +71,10 @@ def show_vote_tab(context: Context) -> None:
         st.info(text("arena.read_only"), icon=":material/lock:")
         return
     if context.site.board(board_id).hidden_gold:
-        st.info(text("arena.hidden"), icon=":material/visibility_off:")
+        words = text("arena.hidden")
+        if any(not board.hidden_gold for board in map(context.site.board, context.site.board_ids)):
+            words = f"{words} {text('arena.hidden_other')}"
+        st.info(words, icon=":material/visibility_off:")
         return
     n_runs = len(contestants(context.site, board_id))
     if n_runs < 2:
@@ -187,7 +190,9 @@ def _show_fragments(context: Context, current: Round) -> None:
                 st.markdown(
                     f"##### {_ANONYMOUS[place]}" + (f" · {labels[place]}" if labels else "")
                 )
-                _show_fragment(context, fragments[place])
+                _show_fragment(
+                    context, fragments[place], said_nothing=current.drawn.said_nothing[place]
+                )
 
 
 def _labels(context: Context, current: Round) -> list[str]:
@@ -198,14 +203,14 @@ def _labels(context: Context, current: Round) -> list[str]:
     return names.unique(names.name(labels[run_id]) for run_id in current.drawn.pair.runs)
 
 
-def _show_fragment(context: Context, fragment: Fragment) -> None:
+def _show_fragment(context: Context, fragment: Fragment, *, said_nothing: bool) -> None:
     text = context.text
     n_images = sum(len(part.pictures) for part in fragment)
     n_utterances = sum(part.text is not None for part in fragment)
     st.caption(text("arena.size", n_utterances=n_utterances, n_images=n_images))
     with st.container(border=True, height=_HEIGHT if _is_long(fragment) else "content"):
         if not fragment:
-            st.caption(text("arena.empty"))
+            st.caption(text("arena.empty" if said_nothing else "arena.invented"))
         lines: list[str] = []
         for part in fragment:
             if part.text is not None:

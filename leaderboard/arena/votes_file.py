@@ -8,9 +8,10 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import msgspec
 
 from ffr_eval.errors import InputError
-from ffr_eval.jsonl import Located, encode_line, read_records
+from ffr_eval.jsonl import Located, encode_line, read_bytes, read_records
 from ffr_eval.writing import replacing
 from leaderboard import names
+from leaderboard.allowed_values import with_allowed
 from leaderboard.arena.votes import Vote, what_is_wrong
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ Format: TypeAlias = Literal["jsonl", "csv", "parquet"]
 
 FORMATS: Final[tuple[Format, ...]] = ("jsonl", "csv", "parquet")
 _COLUMNS: Final = Vote.__struct_fields__
+_OTHER_SUFFIXES: Final = frozenset({".csv", ".tsv", ".parquet"})
+_OTHER_BEGINNINGS: Final = (f"{_COLUMNS[0]},".encode(), b"PAR1")
 
 
 def write_votes(votes: Sequence[Vote], path: Path, kind: Format) -> None:
@@ -77,12 +80,33 @@ def read_votes(path: Path, site: Site) -> list[Located[Vote]]:
     Raises:
         InputError: For the first line that is not a vote, or not on something of the site.
     """
+    _require_json_lines(path)
     known = _Known(site)
     return [Located(line, known.checked(vote, path, line)) for line, vote in _lines(path)]
 
 
+def _require_json_lines(path: Path) -> None:
+    """Refuse the other formats that votes are written in.
+
+    Raises:
+        InputError: If it is in one of them, or cannot be read.
+    """
+    beginning = read_bytes(path, max(map(len, _OTHER_BEGINNINGS)))
+    if _OTHER_SUFFIXES.intersection(path.suffixes[-2:]) or beginning.startswith(_OTHER_BEGINNINGS):
+        message = "only JSON Lines can be imported"
+        remedy = "export the votes anew: ffr arena export --state DIR --out votes.jsonl"
+        raise InputError(message, file=path, remedy=remedy)
+
+
+def _records(path: Path) -> Iterator[Located[Vote]]:
+    try:
+        yield from read_records(path, Vote)
+    except InputError as error:
+        raise with_allowed(error, Vote) from None
+
+
 def _lines(path: Path) -> Iterator[tuple[int, Vote]]:
-    for located in read_records(path, Vote):
+    for located in _records(path):
         wrong = what_is_wrong(located.record)
         if wrong is not None:
             raise InputError(

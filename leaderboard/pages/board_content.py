@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from leaderboard.context import Context
     from leaderboard.queries.board import Difference
     from leaderboard.site.reader import Site
+    from leaderboard.texts import Text
     from leaderboard.view import View
 
 VIEWS_KEPT: Final = 200
@@ -34,6 +35,8 @@ class Content:
         leader: The best one.
         lengths: The best of short, medium and long dialogues.
         floors: Names and values.
+        unfinished: Of the runs that are not finished, how many samples are missing.
+        n_dialogues: Of the whole board; ``None`` if it is not known.
     """
 
     runs: pa.Table
@@ -42,6 +45,21 @@ class Content:
     leader: Difference | None
     lengths: Mapping[str, Difference]
     floors: Sequence[tuple[str, float]]
+    unfinished: Mapping[str, int]
+    n_dialogues: int | None
+
+
+def is_unfinished(n_missing: int, status: str | None) -> bool:
+    """Whether a run has not answered all samples yet."""
+    return n_missing > 0 or status == "running"
+
+
+def unfinished_words(text: Text, n_missing: int) -> str:
+    """What an unfinished run lacks."""
+    if not n_missing:
+        return text("board.status_running")
+    key = "board.status_missing_one" if n_missing == 1 else "board.status_missing"
+    return text(key, n=n_missing)
 
 
 def contents(context: Context) -> Content:
@@ -54,11 +72,20 @@ def contents(context: Context) -> Content:
 def _content(site: Site, view: View) -> Content:
     rows = queries.board_table(site, view)
     is_ceiling = pc.equal(rows["role"], "ceiling")
+    runs = rows.filter(pc.invert(is_ceiling))
     return Content(
-        rows.filter(pc.invert(is_ceiling)),
+        runs,
         rows.filter(is_ceiling),
         site.shown_labels(view.board),
         queries.leader(site, view),
         queries.by_length(site, view),
         queries.floors(site, view),
+        {
+            run_id: missing
+            for run_id, missing, status in zip(
+                *(runs[name].to_pylist() for name in ("run_id", "n_missing", "status")), strict=True
+            )
+            if is_unfinished(missing, status)
+        },
+        queries.n_dialogues(site, view.board),
     )

@@ -14,6 +14,7 @@ from leaderboard import charts, names
 from leaderboard.context import current
 from leaderboard.downloads import download_menu
 from leaderboard.figures import UNDEFINED, interval_text, rank_text
+from leaderboard.pages.board_content import is_unfinished, unfinished_words
 from leaderboard.view import MOST_MODELS
 from leaderboard.view_bar import link, write_address
 
@@ -34,6 +35,7 @@ _PAGE: Final = "board.page"
 _SHOWN: Final = "board.shown"
 _TALLEST: Final = 640
 _TALL_FROM: Final = 17
+_UNFINISHED: Final = "◐"  # before the name, which is always in sight
 
 
 def show_runs(context: Context, content: Content) -> pa.Table:
@@ -56,8 +58,7 @@ def show_runs(context: Context, content: Content) -> pa.Table:
     number, pages = _open_page(runs.num_rows)
     page = _make_page(text, content, runs, number) if needle else _page(text, content, number)
     if page.run_ids:
-        if context.view.models:
-            _show_picked(context, labels)
+        _show_picked(context, labels)
         _show_table(context, page)
         if pages > 1:
             st.pagination(pages, key=_PAGE, max_visible_pages=5)
@@ -127,6 +128,10 @@ def _first_page() -> None:
 def _show_picked(context: Context, labels: Mapping[str, str]) -> None:
     """The runs that are picked, on whatever page they stand, and what can be done with them."""
     text, view = context.text, context.view
+    if not view.models:  # as high as what comes in its place: the table stays where it is
+        label = text("board.compare_selected")
+        st.button(label, key="board.none", icon=":material/balance:", disabled=True)
+        return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.text(f"{text('board.selected')} {', '.join(labels[name] for name in view.models)}")
         if len(view.models) > 1:
@@ -183,10 +188,19 @@ def shown_table(text: Text, rows: pa.Table, labels: Mapping[str, str]) -> pa.Tab
     found = rows.to_pydict()
     columns: dict[str, pa.Array | pa.ChunkedArray] = {
         "rank": pa.array([_rank(*ranks) for ranks in _each(found, "rank", "rank_lo", "rank_hi")]),
-        "name": pa.array([labels[run_id] for run_id in found["run_id"]]),
+        "name": pa.array(
+            [
+                f"{_UNFINISHED} {labels[run_id]}" if is_unfinished(*state) else labels[run_id]
+                for run_id, *state in _each(found, "run_id", "n_missing", "status")
+            ],
+            pa.string(),
+        ),
         "value": rows["value"],
         "ci": pa.array([interval_text(*ends) for ends in _each(found, "lo", "hi")]),
         "tier": rows["tier"],
+        "status": pa.array(
+            [_status(text, *why) for why in _each(found, "incomplete", "n_missing", "status")]
+        ),
         "answered": rows["answered"],
         "setting": _words(text, found["setting"]),
         "provenance": _words(text, found["provenance"]),
@@ -195,9 +209,6 @@ def shown_table(text: Text, rows: pa.Table, labels: Mapping[str, str]) -> pa.Tab
         "latency_s": rows["latency_s"],
         "cost": rows["cost"],
         "date": rows["date"],
-        "status": pa.array(
-            [_status(text, *why) for why in _each(found, "incomplete", "n_missing")]
-        ),
     }
     return pa.table(columns)
 
@@ -217,11 +228,11 @@ def _words(text: Text, values: Sequence[str | None]) -> pa.Array:
     return pa.array([words.get(value or "", unknown) for value in values])
 
 
-def _status(text: Text, incomplete: str | None, n_missing: int) -> str:
+def _status(text: Text, incomplete: str | None, n_missing: int, status: str | None) -> str:
     if incomplete is not None:
-        return f"{text('board.status_incomplete')} {names.line(incomplete)}"
-    if n_missing:
-        return text("board.status_missing", n=n_missing)
+        return f"{text('board.status_incomplete')}{text('board.colon')}{names.line(incomplete)}"
+    if is_unfinished(n_missing, status):
+        return unfinished_words(text, n_missing)
     return text("board.status_complete")
 
 
@@ -265,15 +276,15 @@ def _configuration(text: Text, lowest: float) -> dict[str, Any]:
         ),
         "ci": text("board.ci"),
         "tier": number(**said("tier"), width=55),
+        "status": words(text("board.status"), width=120),
         "answered": number(**said("answered"), format="percent", width=85),
         "setting": words(**said("setting"), width=85),
-        "provenance": words(**said("provenance"), width=90),
+        "provenance": words(**said("provenance"), width=100),
         "weights": text("board.weights"),
         "params_b": number(text("board.params"), format="%.2f", width=105),
         "latency_s": number(text("board.latency_s"), format="%.2f", width=115),
         "cost": number(**said("cost"), format="%.4f", width=80),
         "date": text("board.date"),
-        "status": text("board.status"),
     }
     return {name: _shortened(column) for name, column in columns.items()}
 

@@ -73,7 +73,8 @@ def _show_scores(context: Context, content: Content, shown: pa.Table) -> None:
     text, view = context.text, context.view
     entries = _entries(shown.slice(0, MOST_LINES), content.labels, view.models)
     ceilings = _entries(content.ceilings, content.labels, ())
-    references = [{"name": name, "value": value} for name, value in content.floors]
+    floor = text("board.floor")
+    references = [{"name": f"{name} ({floor})", "value": value} for name, value in content.floors]
     chart = charts.score_intervals(entries, view.metric, [*references, *ceilings])
     _show_chart("ffr-scores", chart, text("board.scores_of"))
 
@@ -109,8 +110,12 @@ def _show_tradeoff(context: Context, content: Content) -> None:
     )
     against = against if against in known else known[0]
     entries = _tradeoff_rows(context, rows, content.labels, against)
+    if len(entries) < 2:
+        st.info(text("board.tradeoff_few", n=len(entries)), icon=":material/payments:")
+        return
     st.caption(text("board.tradeoff_help", n=rows.num_rows - len(entries)))
-    chart = charts.tradeoff(entries, text(f"board.{against}"), view.metric, text("board.weights"))
+    axis = text("board.cost_axis" if against == "cost" else f"board.{against}")
+    chart = charts.tradeoff(entries, axis, view.metric, text("board.weights"))
     _show_chart(f"ffr-tradeoff-{against}", chart, text("board.tab_tradeoff"))
 
 
@@ -198,7 +203,9 @@ def _show_reported(context: Context) -> None:
     for number, paper in enumerate(published_papers()):
         rows = reported_rows(paper, dataset or next(iter(DATASETS)))
         with st.container(border=True):
-            st.text(f"{text('board.reported_source')}: {names.line(paper.source)}")
+            st.text(
+                f"{text('board.reported_source')}{text('board.colon')}{names.line(paper.source)}"
+            )
             st.text(f"{names.line(paper.protocol)}. {names.line(paper.notes)}")
             table = pa.table(
                 {

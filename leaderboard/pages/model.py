@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import streamlit as st
 
 from ffr_eval.metrics.named import ADJUSTED, HEADLINE
+from ffr_eval.uncertainty import FEW_DIALOGUES
 from leaderboard import names
 from leaderboard.context import current
 from leaderboard.figures import UNDEFINED, interval_text, rank_text, value_text
@@ -149,6 +150,9 @@ def _key_figures(context: Context, found: Found) -> None:
     said = [text(f"model.{_why_unranked(found.run, shown)}")] if not shown or not shown.rank else []
     if shown is not None:
         said += [bucket_title(text, view.bucket_code), text("model.n", n=shown.n_samples)]
+    n_dialogues = found.run["n_dialogues"]
+    if n_dialogues is not None and n_dialogues < FEW_DIALOGUES:
+        said.append(text("model.few_dialogues", n=n_dialogues))
     st.caption(" · ".join(said))
 
 

@@ -60,10 +60,12 @@ def show(context: Context, run: Run) -> None:
     for note in run["notes"] or ():
         st.text(f"{text('model.note')}: {names.line(note)}")
     st.subheader(text("model.again"), anchor=False)
-    words = "help" if _public_files(context, run) else "hidden"
+    parts = [text("model.again_help"), _raw(context, run)]
     if _local_folder(context, run):
-        words = "local"
-    st.markdown(f"{text(f'model.again_{words}')}\n\n{_raw(context, run)}")
+        parts[0] = text("model.again_local")
+    elif not _public_files(context, run):
+        parts = [_raw(context, run), text("model.again_hidden")]
+    st.markdown("\n\n".join(parts))
     st.code(command(context, run), language="bash", wrap_lines=True)
 
 

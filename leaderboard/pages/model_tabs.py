@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import streamlit as st
 
-from ffr_eval.metrics.named import ADJUSTED
+from ffr_eval.metrics.named import ADJUSTED, HEADLINE
 from ffr_eval.types import ANSWERED
 from leaderboard import names
 from leaderboard.downloads import download_menu
@@ -70,7 +70,7 @@ def all_figures(context: Context, found: Found) -> None:
     others = [
         f"* **{metric}** {shown[metric]} · {text(f'model.{key}')}" for metric, key in OTHERS.items()
     ]
-    st.markdown("\n".join([*others, "", text("model.figures_help")]))
+    st.markdown("\n".join([*others, "", text("model.joint_help"), "", text("model.figures_help")]))
     download_menu("model-figures", found.table)
 
 
@@ -80,6 +80,7 @@ def groups(context: Context, found: Sequence[Figure]) -> None:
     rows = [_group_row(bucket_title(text, figure.bucket), figure) for figure in found]
     table = pa.Table.from_pylist(rows, _GROUP_COLUMNS)
     st.caption(text("model.groups_help", metric=view.metric))
+    _group_notes(context, found)
     named = [row | {"name": row["group"]} for row in rows]
     data, spec = model_charts.group_intervals(named, view.metric)
     if data.num_rows:
@@ -109,6 +110,18 @@ def groups(context: Context, found: Sequence[Figure]) -> None:
         download_menu("model-groups", table)
         if data.num_rows:
             download_menu("model-groups-chart", data, spec=spec)
+
+
+def _group_notes(context: Context, found: Sequence[Figure]) -> None:
+    """What a metric cannot say of some kinds of queries."""
+    metric, kinds = context.view.metric, {figure.bucket for figure in found}
+    notes = []
+    if metric in (HEADLINE, ADJUSTED) and kinds & {"utterance", "image"}:
+        notes.append("one_modality_help")
+    if metric.startswith("micro.") and metric.endswith("f1") and "negative" in kinds:
+        notes.append("no_answer_help")
+    if notes:
+        st.caption("\n\n".join(context.text(f"model.{note}") for note in notes))
 
 
 _GROUP_COLUMNS: Final = pa.schema(
@@ -221,12 +234,15 @@ def _rates(context: Context, run: Run) -> None:
     each = run["cost"] / n_samples if run["cost"] is not None and n_samples else None
     with st.container(horizontal=True):
         metric_box(
-            text("model.invented"), share(run["invented_rate"]), None, text("model.invented_help")
+            text("model.invented"),
+            share(run["invented_rate"]),
+            text("model.invented_of"),
+            text("model.invented_help"),
         )
         metric_box(
             text("model.duplicate"),
             share(run["duplicate_rate"]),
-            None,
+            text("model.duplicate_of"),
             text("model.duplicate_help"),
         )
         metric_box(

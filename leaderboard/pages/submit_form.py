@@ -23,6 +23,7 @@ from leaderboard.submissions.metadata import (
 from leaderboard.submissions.queue import Queue, QueueFull
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from ffr_eval.benchmark import Benchmark
@@ -30,22 +31,26 @@ if TYPE_CHECKING:
     from leaderboard.site.manifest import BoardRecord
     from leaderboard.submissions.checking import Checked
     from leaderboard.submissions.limits import Submitter
-    from leaderboard.submissions.metadata import Setting, Weights
+    from leaderboard.submissions.metadata import Field, Setting, Weights, Wrong
 
 SENT: Final = "submit.sent"
 """The id of what this session sent last, and the hash of that upload."""
-_WEIGHTS: Final = ("open", "closed")
-_SETTINGS: Final = ("zero-shot", "tuned")
+_UNKNOWN: Final = "unknown"
+_WEIGHTS: Final = ("open", "closed", _UNKNOWN)
+_SETTINGS: Final = ("zero-shot", "tuned", _UNKNOWN)
 
 
 def show_sent(context: Context) -> None:
     """Confirm what was sent last in this session."""
     found = st.session_state.get(SENT)
-    if found is None:
-        return
+    if found is not None:
+        _confirm(context, found[0])
+
+
+def _confirm(context: Context, submission_id: str) -> None:
     text = context.text
     st.success(text("submit.sent"), icon=":material/mark_email_read:")
-    st.code(found[0], language=None)
+    st.code(submission_id, language=None)
     st.markdown(text("submit.sent_help"))
 
 
@@ -63,13 +68,14 @@ def show(
     st.subheader(text("submit.step_send"), anchor=False)
     sent = st.session_state.get(SENT)
     if sent is not None and sent[1] == (board.board_id, checked.sha256):
-        st.markdown(text("submit.sent_already"))
+        _confirm(context, sent[0])
         return
     st.markdown(text("submit.send_help"))
-    details = _form(context, who)
-    if details is None:
+    given = _form(context, who)
+    if given is None:
         return
-    wrong = what_is_wrong(details)
+    details, unchosen = given
+    wrong = {**what_is_wrong(details), **unchosen}
     for field, why in wrong.items():
         words = f"{text(f'submit.field_{field}')}: {text(f'submit.wrong_{why}')}"
         st.error(words, icon=":material/error:")
@@ -92,8 +98,8 @@ def show(
         st.rerun()
 
 
-def _form(context: Context, who: Submitter) -> Details | None:
-    """What is asked; ``None`` until it is sent."""
+def _form(context: Context, who: Submitter) -> tuple[Details, Mapping[Field, Wrong]] | None:
+    """What is asked, and what was not chosen; ``None`` until it is sent."""
     text = context.text
     with st.form("submit.form"):
         field = "submit.field_{}".format
@@ -132,22 +138,37 @@ def _form(context: Context, who: Submitter) -> Details | None:
         )
     if not pressed:
         return None
-    return composed(
+    choices: tuple[tuple[Field, str | None], ...] = (("weights", weights), ("setting", setting))
+    unchosen: dict[Field, Wrong] = {name: "empty" for name, choice in choices if choice is None}
+    details = composed(
         Details(
             model=model or "",
             team=team or "",
             contact=contact or "",
-            weights=cast("Weights", weights),
-            setting=cast("Setting", setting),
+            weights=cast("Weights | None", _known(weights)),
+            setting=cast("Setting | None", _known(setting)),
             params_b=params,
             link=link,
             description=description or "",
         )
     )
+    return details, unchosen
 
 
-def _choice(context: Context, kind: str, options: tuple[str, ...]) -> str:
+def _known(choice: str | None) -> str | None:
+    return None if choice == _UNKNOWN else choice
+
+
+def _choice(context: Context, kind: str, options: tuple[str, ...]) -> str | None:
+    """One of some words; none of them is chosen beforehand, as it would be a claim."""
     text = context.text
     shown = {option: text(f"submit.{kind}_{option}") for option in options}
     label = text(f"submit.field_{kind}")
-    return st.selectbox(label, options, format_func=shown.__getitem__, key=f"submit.{kind}")
+    return st.selectbox(
+        label,
+        options,
+        index=None,
+        format_func=shown.__getitem__,
+        key=f"submit.{kind}",
+        placeholder=text("submit.choose"),
+    )

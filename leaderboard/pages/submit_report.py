@@ -50,13 +50,14 @@ def show(context: Context, checked: Checked) -> None:
 def _problems(context: Context, checked: Checked) -> None:
     text = context.text
     found = {trouble: number for trouble, number in checked.counts.items() if number}
+    all_empty = checked.n_predictions and checked.n_empty == checked.n_predictions
     facts = {"lines": checked.n_lines, "samples": checked.n_predictions}
     if checked.n_errors:
         words = text("submit.has_errors", n=checked.n_errors, **facts)
         st.error(words, icon=":material/error:")
     elif not checked.n_predictions:
         st.error(text("submit.nothing", **facts), icon=":material/error:")
-    elif found or checked.n_missing:
+    elif found or checked.n_missing or all_empty:
         st.warning(text("submit.has_notes", **facts), icon=":material/info:")
     else:
         st.success(text("submit.all_well", **facts), icon=":material/check_circle:")
@@ -66,6 +67,8 @@ def _problems(context: Context, checked: Checked) -> None:
     ]
     if checked.n_missing and checked.n_predictions:
         lines.append(f"- {text('submit.trouble_missing', n=checked.n_missing)}")
+    if all_empty:
+        lines.append(f"- {text('submit.trouble_all_empty')}")
     if lines:
         st.markdown("\n".join(lines))
     if checked.problems:
@@ -96,6 +99,11 @@ def _report(context: Context, checked: Checked, report: PrivateReport) -> None:
         st.metric(text("submit.answered"), f"{answered} / {report.n_samples}", border=True)
     if report.incomplete:
         st.warning(text("submit.incomplete"), icon=":material/warning:")
+    if report.identical:
+        said = text("submit.identical", label=report.identical[0])
+        if len(report.identical) > 1:
+            said += f" {text('submit.identical_more', n=len(report.identical) - 1)}"
+        st.warning(said, icon=":material/content_copy:")
     _leader(context, report)
     _figures(context, report)
     _groups(context, report)

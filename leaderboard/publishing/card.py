@@ -13,6 +13,7 @@ import msgspec
 from ffr_eval.errors import InputError
 from ffr_eval.jsonl import decode, problem
 from leaderboard import names
+from leaderboard.allowed_values import with_allowed
 from leaderboard.run_folders import CARD
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def read_card(folder: Path) -> Card:
         card = decode(data, msgspec.json.Decoder(Card))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         known = ", ".join(Card.__struct_fields__)
-        raise problem(error, file, None, f"one JSON object with some of: {known}") from None
+        refused = problem(error, file, None, f"one JSON object with some of: {known}")
+        raise with_allowed(refused, Card) from None
     return msgspec.structs.replace(
         card,
         label=_name(card.label, "label", file),

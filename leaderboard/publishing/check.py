@@ -20,7 +20,7 @@ from leaderboard.publishing.figure_tables import ranks_of
 from leaderboard.publishing.identities import is_id
 from leaderboard.publishing.pairs import PairFile, pair_rows
 from leaderboard.publishing.run_part import figures_again, load_raw
-from leaderboard.publishing.store import Store, resampling_of
+from leaderboard.publishing.store import Store, require_folder, resampling_of
 from leaderboard.site import schema
 from leaderboard.site.manifest import read_manifest, wrong_files
 
@@ -76,8 +76,9 @@ def check_site(site: Path, run: str | None = None, seed: int | None = None) -> C
         seed: Of what is drawn at random; another one each time without it.
 
     Raises:
-        InputError: If the folder is no site, or has no such run.
+        InputError: If the folder is not there or no site, or has no such run.
     """
+    require_folder(site)
     manifest = read_manifest(site)
     by_id = {published.run_id: published for published in manifest.runs}
     if run is not None and run not in by_id:

@@ -22,9 +22,14 @@ Examples:
   ffr publish runs/bm25 teams/*/runs --site site --prune --workers 4
   ffr publish runs --site site --hidden-gold my-benchmark:test
   ffr publish --check --site site --run bm25
+
+\b
+Exit codes: 0 published, or all as published; 1 failed, or --check found a
+difference; 2 a mistake in what was given (no such folder, no run that can be
+scored, a folder that is no site).
 """,
 )
-@click.argument("runs", metavar="RUNS…", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("runs", metavar="[RUNS…]", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--site",
     required=True,
@@ -60,7 +65,7 @@ Examples:
     metavar="N",
     help="Processes.",
 )
-@click.option("--check", is_flag=True, help="Check a site instead of publishing.")
+@click.option("--check", is_flag=True, help="Check a site instead of publishing; without RUNS.")
 @click.option("--run", "run_id", metavar="RUN_ID", help="Which run to check.  [default: any]")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def publish(
@@ -82,8 +87,8 @@ def publish(
     kept. A run folder may have a card.json: label, team, params_b, weights (open, closed), setting
     (zero-shot, tuned), link (https), provenance (verified, submitted).
 
-    --check compares all files with their hashes, derives the figures of a run again from its raw
-    outputs, and one of its pairs.
+    --check, which needs no RUNS, compares all files with their hashes, derives the figures of a run
+    again from its raw outputs, and one of its pairs.
     """
     import os
 

@@ -19,10 +19,17 @@ from leaderboard.publishing.benchmarks import dialogue_part
 from leaderboard.publishing.code_version import code_version, packages
 from leaderboard.publishing.figure_tables import write_figures
 from leaderboard.publishing.figures import protocols
-from leaderboard.publishing.run_part import RAW
+from leaderboard.publishing.run_part import CUT_NOTE, RAW
 from leaderboard.publishing.store import INDEX, PRIVATE, PUBLIC
 from leaderboard.site import schema
-from leaderboard.site.manifest import MANIFEST, FileRecord, Manifest, PublishedRun, file_hash
+from leaderboard.site.manifest import (
+    MANIFEST,
+    FileRecord,
+    Manifest,
+    PublishedRun,
+    file_hash,
+    wrong_files,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -71,6 +78,7 @@ class NewSite:
         images = self._write_dialogues(boards, place(schema.DIALOGUES))
         for board in boards:
             self._write_raw(board, pending)
+            self.warnings += _cut_runs(board)
         manifest = self._manifest(boards, self._files(boards, pending, images))
         same = self._same_as_before(manifest)
         if same is not None:
@@ -161,8 +169,9 @@ class NewSite:
         before = self.before
         if before is None or msgspec.structs.replace(manifest, created=before.created) != before:
             return None
-        tables_there = all((self.store.site / name).is_file() for name in manifest.files)
-        return before if tables_there else None
+        site, images = self.store.site, f"{PUBLIC}/images/"
+        others = [name for name in manifest.files if not name.startswith(images)]  # found above
+        return None if wrong_files(site, manifest, others) else before
 
     def _remove_unused(self, boards: Sequence[Board], manifest: Manifest) -> None:
         """Remove files that belong to nothing in the site, once its manifest is in place."""
@@ -187,6 +196,16 @@ class NewSite:
         for path in benchmarks.iterdir() if benchmarks.is_dir() else ():
             if path not in hashes:
                 shutil.rmtree(path)
+
+
+def _cut_runs(board: Board) -> list[str]:
+    """Sentences about the runs whose predictions end inside a line."""
+    return [
+        f"{run.entry.label}: {note}; what was in it is missing"
+        for run in board.runs
+        for note in run.part.facts().notes
+        if CUT_NOTE in note
+    ]
 
 
 def _records(root: Path, paths: Iterable[Path]) -> dict[str, FileRecord]:

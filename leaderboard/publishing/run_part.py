@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 _FORMAT: Final = 1
 """Raised whenever a part comes to hold something else."""
 
+CUT_NOTE: Final = "dropped a truncated last line"
+"""Said of raw outputs that end inside a line."""
+
 RAW: Final = "predictions.jsonl.gz"
 _STRICT: Final = "strict"
 _RATES: Final = ("invented_rate", "duplicate_rate")
@@ -270,7 +273,7 @@ def _write_raw(folder: Path, target: Path) -> list[str]:
     ):
         for line in read_lines(source) if source.exists() else ():
             if not line.complete and is_truncated(line.data):
-                notes.append(f"{PREDICTIONS}: dropped a truncated last line")
+                notes.append(f"{PREDICTIONS}: {CUT_NOTE}")
             else:
                 out.write(public_line(line.data))
     return notes

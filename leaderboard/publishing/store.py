@@ -235,7 +235,7 @@ def resampling_of_site(site: Path) -> Resampling:
     Raises:
         InputError: If it has a manifest that is malformed.
     """
-    return resampling_of(read_manifest(site) if (site / MANIFEST).is_file() else None)
+    return resampling_of(_manifest_before(site) if (site / MANIFEST).is_file() else None)
 
 
 def refuse_foreign(site: Path) -> None:
@@ -247,13 +247,44 @@ def refuse_foreign(site: Path) -> None:
     if site.exists() and not site.is_dir():
         raise InputError("is a file, not a site", file=site, remedy="choose another --site")
     if (site / MANIFEST).is_file():
-        read_manifest(site)
+        _manifest_before(site)
         return
     if not site.exists() or (site / PRIVATE / _LOCK).exists():
         return
     if any(site.iterdir()):
         remedy = "choose an empty or new folder for --site"
         raise InputError("not empty, and not a site", file=site, remedy=remedy)
+
+
+def _manifest_before(site: Path) -> Manifest:
+    """The manifest of a site that is to be published again.
+
+    Raises:
+        InputError: If it is malformed; publishing again would be no remedy.
+    """
+    try:
+        return read_manifest(site)
+    except InputError as error:
+        found = error.problem
+        remedy = f"restore {MANIFEST}, or move the folder away and publish again"
+        raise InputError(found.message, file=found.file, field=found.field, remedy=remedy) from None
+
+
+def was_killed(folder: Path) -> bool:
+    """Whether a first publish into a folder was begun and did not end."""
+    return (folder / PRIVATE / _LOCK).exists() and not (folder / MANIFEST).exists()
+
+
+def require_folder(site: Path) -> None:
+    """Refuse a site that is not there.
+
+    Raises:
+        InputError: If it is no folder.
+    """
+    if not site.is_dir():
+        what = "not a folder" if site.exists() else "no such folder"
+        remedy = "give the folder of a site that `ffr publish` made"
+        raise InputError(what, file=site, field="--site", remedy=remedy)
 
 
 def _sync(folder: Path) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from leaderboard.site.schema import ALL, PAIR_METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import pyarrow as pa
 
     from leaderboard.site.reader import Site
     from leaderboard.view import View
@@ -21,6 +22,10 @@ TRADEOFFS: Final = ("cost", "latency_s", "params_b")
 
 _FIGURES_OF: Final = "board_id = ? AND protocol = ? AND metric = ? AND grouping = ? AND bucket = ?"
 _RANKED: Final = "NOT coalesce(ceiling, false) AND incomplete IS NULL AND value IS NOT NULL"
+_UNVERIFIED: Final = (
+    "coalesce(provenance <> 'verified', true)"  # among equals verified runs come first
+)
+_ROUNDING: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,8 @@ class Difference:
         n_inseparable: So many others are not significantly worse than ``a``; ``None`` where the
             metric is not compared in pairs.
         n_ranked: So many runs are compared.
+        n_pairs: So many pairs of them are tested.
+        n_dialogues: Of the test of the two; ``None`` where there is none.
     """
 
     a: str
@@ -49,6 +56,27 @@ class Difference:
     n_level: int
     n_inseparable: int | None
     n_ranked: int
+    n_pairs: int = 0
+    n_dialogues: int | None = None
+
+    @property
+    def flat(self) -> bool:
+        """Whether all runs have a zero, so that there is no best one."""
+        return abs(self.value_a) <= _ROUNDING and self.n_level == self.n_ranked
+
+    @property
+    def equal(self) -> bool:
+        """Whether the two have the same value."""
+        return self.delta is not None and abs(self.delta) <= _ROUNDING
+
+    def too_few(self, alpha: float) -> bool:
+        """Whether the dialogues are too few for any pair to be significant.
+
+        The least p of a test that swaps the signs of n dialogues is 2 in 2 to the n.
+        """
+        if self.n_dialogues is None:
+            return False
+        return 2.0 ** (1 - self.n_dialogues) * max(self.n_pairs, 1) > alpha
 
     def significant(self, alpha: float) -> bool:
         """Whether the best is significantly ahead of the second."""
@@ -59,7 +87,8 @@ def board_table(site: Site, view: View) -> pa.Table:
     """All runs of a view, in the order in which they are shown: by rank, then those without.
 
     Columns: those of the table, with ``role`` ``run``, ``incomplete`` or ``ceiling``; ceilings
-    last, and neither they nor incomplete runs have a rank, whatever the tables say.
+    last, and neither they nor incomplete runs have a rank, whatever the tables say. Nobody has one
+    where all values are zero.
     """
     sql = f"""
         SELECT
@@ -76,12 +105,25 @@ def board_table(site: Site, view: View) -> pa.Table:
             n_answered / nullif(runs.n_samples, 0) AS answered,
             cost, latency_s,
             coalesce(n_missing, 0) AS n_missing,
+            status,
             incomplete
         FROM runs LEFT JOIN (SELECT * FROM figures WHERE {_FIGURES_OF}) USING (board_id, run_id)
         WHERE board_id = ?
-        ORDER BY role = 'ceiling', rank IS NULL, rank, value IS NULL, value DESC, run_id
+        ORDER BY role = 'ceiling', rank IS NULL, rank, value IS NULL, value DESC,
+            {_UNVERIFIED}, run_id
     """  # noqa: S608  # constants of this module only
-    return site.query(sql, (*_of(view), view.board))
+    return _without_empty_ranks(site.query(sql, (*_of(view), view.board)))
+
+
+def _without_empty_ranks(rows: pa.Table) -> pa.Table:
+    """The rows without ranks and tiers if all ranked runs have a zero."""
+    values = rows.filter(pc.is_valid(rows["rank"]))["value"].to_pylist()
+    if not values or any(value is not None and abs(value) > _ROUNDING for value in values):
+        return rows
+    for name in ("rank", "rank_lo", "rank_hi", "tier"):
+        place = rows.column_names.index(name)
+        rows = rows.set_column(place, name, pa.nulls(rows.num_rows, rows[name].type))
+    return rows
 
 
 def leader(site: Site, view: View) -> Difference | None:
@@ -100,12 +142,15 @@ def _ahead(site: Site, view: View, grouping: str, buckets: Sequence[str]) -> dic
     sql = f"""
         SELECT bucket, run_id, value, rank, rank_hi,
                count(*) OVER (PARTITION BY bucket) AS n_ranked,
+               count(rank_lo) OVER (PARTITION BY bucket) AS n_tested,
                count(*) OVER (PARTITION BY bucket, value) AS n_level
         FROM figures JOIN runs USING (board_id, run_id)
         WHERE board_id = ? AND protocol = ? AND metric = ? AND grouping = ?
               AND bucket IN ({places}) AND {_RANKED}
-        QUALIFY row_number() OVER (PARTITION BY bucket ORDER BY value DESC, run_id) <= 2
-        ORDER BY bucket, value DESC, run_id
+        QUALIFY row_number() OVER (
+            PARTITION BY bucket ORDER BY value DESC, {_UNVERIFIED}, run_id
+        ) <= 2
+        ORDER BY bucket, value DESC, {_UNVERIFIED}, run_id
     """  # noqa: S608  # question marks and constants
     key = (view.board, view.protocol, view.metric, grouping)
     best: dict[str, list[dict[str, Any]]] = {}
@@ -128,7 +173,7 @@ def _tests(
         return {}
     wanted = " OR ".join(["(a = ? AND b = ? AND bucket = ?)"] * len(pairs))
     sql = f"""
-        SELECT a, b, bucket, delta, lo, hi, p_holm FROM pairs
+        SELECT a, b, bucket, delta, lo, hi, p_holm, n_dialogues FROM pairs
         WHERE board_id = ? AND protocol = ? AND metric = ? AND grouping = ? AND ({wanted})
     """  # noqa: S608  # question marks only
     values = [value for bucket, (a, b) in pairs.items() for value in (a, b, bucket)]
@@ -159,6 +204,8 @@ def _difference(rows: Sequence[Mapping[str, Any]], test: Mapping[str, Any] | Non
         # Only ceilings can be ahead of it, if the ranks count them.
         None if rank is None or worst is None else worst - rank,
         first["n_ranked"],
+        first["n_tested"] * (first["n_tested"] - 1) // 2,
+        None if test is None else test["n_dialogues"],
     )
 
 
@@ -169,6 +216,13 @@ def floors(site: Site, view: View) -> list[tuple[str, float]]:
         ORDER BY value, name
     """  # noqa: S608  # a constant of this module
     return [(row["name"], row["value"]) for row in site.query(sql, _of(view)).to_pylist()]
+
+
+def n_dialogues(site: Site, board: str) -> int | None:
+    """The dialogues of a board; ``None`` if there is no such board."""
+    sql = "SELECT n_dialogues FROM boards WHERE board_id = ?"
+    rows: list[dict[str, Any]] = site.query(sql, (board,)).to_pylist()
+    return rows[0]["n_dialogues"] if rows else None
 
 
 def bucket_values(site: Site, view: View, run_ids: Sequence[str]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from ffr_eval.runs import PREDICTIONS, RECORD, BenchmarkRef, RunRecord, SessionR
 from ffr_eval.scoring import score_table
 from ffr_eval.sources import Request, load_source
 from ffr_eval.writing import cannot_write, work_folder
+from leaderboard.publishing.store import require_folder
 from leaderboard.site.manifest import read_manifest
 from leaderboard.submissions.queue import require_pending
 from leaderboard.submissions.scoring import benchmark_folder, private_benchmark
@@ -54,6 +55,7 @@ def accept(
         InputError: If there is no such submission, it was decided on before, the site does not
             have its board, or the run folder cannot be written.
     """
+    require_folder(site)
     submission = queue.get(submission_id)
     require_pending(submission)
     benchmark = _benchmark(submission, site)

@@ -40,6 +40,7 @@ class Checked:
     Attributes:
         sha256: Of the upload.
         n_predictions: Of samples of the board.
+        n_empty: Of these, how many say that there is no answer.
         counts: How many lines have which trouble.
         problems: The first of them.
         report: ``None`` while there are lines to be corrected.
@@ -53,6 +54,7 @@ class Checked:
     sha256: str
     n_lines: int
     n_predictions: int
+    n_empty: int
     n_missing: int
     n_errors: int
     counts: Mapping[Trouble, int]
@@ -166,6 +168,7 @@ def _checked(
         sha256=upload.sha256,
         n_lines=upload.n_lines,
         n_predictions=len(upload.predictions),
+        n_empty=upload.n_empty,
         n_missing=upload.n_missing,
         n_errors=upload.n_errors,
         counts=upload.counts,

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 Weights: TypeAlias = Literal["open", "closed"]
 Setting: TypeAlias = Literal["zero-shot", "tuned"]
-Field: TypeAlias = Literal["model", "team", "contact", "params_b", "link", "description"]
+Field: TypeAlias = Literal[
+    "model", "team", "contact", "weights", "setting", "params_b", "link", "description"
+]
 Wrong: TypeAlias = Literal["name", "reserved", "empty", "too_long", "number", "link", "characters"]
 
 LONGEST_CONTACT: Final = 200
@@ -40,8 +42,8 @@ class Details(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         model: Its name, as the board is to show it.
         team: Who made it.
         contact: How the reviewer asks back; never published, never in a log.
-        weights: Whether they can be had.
-        setting: Whether the model was tuned on data of this kind.
+        weights: Whether they can be had; ``None`` if the submitter does not know.
+        setting: Whether the model was tuned on data of this kind; likewise.
         params_b: Parameters in 10^9, if they are known.
         link: Of a paper or a page; https only.
         description: Prompt, decoding, and what else a reader should know.
@@ -50,8 +52,8 @@ class Details(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: _Name
     team: _Name
     contact: Annotated[str, msgspec.Meta(max_length=LONGEST_CONTACT)]
-    weights: Weights
-    setting: Setting
+    weights: Weights | None = None
+    setting: Setting | None = None
     params_b: float | None = None
     link: Annotated[str, msgspec.Meta(max_length=LONGEST_LINK)] | None = None
     description: Annotated[str, msgspec.Meta(max_length=LONGEST_DESCRIPTION)] = ""

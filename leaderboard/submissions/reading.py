@@ -132,6 +132,11 @@ class Upload:
         return self.n_samples - len(self.predictions)
 
     @property
+    def n_empty(self) -> int:
+        """Predictions that say that there is no answer."""
+        return sum(found.outcome is Outcome.EMPTY for found in self.predictions.values())
+
+    @property
     def can_be_scored(self) -> bool:
         """Whether every line is a prediction, and there is one for the board."""
         return not self.n_errors and bool(self.predictions)

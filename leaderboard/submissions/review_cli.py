@@ -40,13 +40,13 @@ submission that was decided on before, a site without its board).
 )
 @click.option(
     "--state",
-    required=True,
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="The state folder of the board (ffr board … --state DIR).",
+    # Asked for by the commands: `ffr review list --help` does without it.
+    help="The state folder of the board (ffr board … --state DIR).  [required]",
 )
 @click.pass_context
-def review(ctx: click.Context, state: Path) -> None:
+def review(ctx: click.Context, state: Path | None) -> None:
     """Review submissions: list, show, accept, reject.
 
     Nothing is published: an accepted submission becomes a run folder, and `ffr publish` publishes
@@ -66,7 +66,7 @@ Examples:
 @click.option("--all", "everything", is_flag=True, help="Also those that were decided on.")
 @_JSON
 @click.pass_obj
-def list_(state: Path, everything: bool, json_file: Path | None) -> None:
+def list_(state: Path | None, everything: bool, json_file: Path | None) -> None:
     """List the submissions that wait, the oldest first."""
     from ffr_eval.cli.output import write_report
 
@@ -90,7 +90,7 @@ Examples:
 @click.argument("submission_id", metavar="ID")
 @_JSON
 @click.pass_obj
-def show(state: Path, submission_id: str, json_file: Path | None) -> None:
+def show(state: Path | None, submission_id: str, json_file: Path | None) -> None:
     """Show all that is known of the submission ID, and where its predictions are.
 
     This includes how to reach the submitter: do not pass it on.
@@ -139,7 +139,9 @@ Examples:
     help="How you reproduced it; the run is then shown as verified, else as submitted.",
 )
 @click.pass_obj
-def accept(state: Path, submission_id: str, site: Path, runs: Path, verified: str | None) -> None:
+def accept(
+    state: Path | None, submission_id: str, site: Path, runs: Path, verified: str | None
+) -> None:
     """Make a run folder of the submission ID.
 
     It publishes nothing: the command that does is printed.
@@ -168,22 +170,25 @@ Examples:
 @click.argument("submission_id", metavar="ID")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; kept with the submission.")
 @click.pass_obj
-def reject(state: Path, submission_id: str, reason: str) -> None:
+def reject(state: Path | None, submission_id: str, reason: str) -> None:
     """Reject the submission ID; its files stay in the state folder."""
     _require_text("--reason", reason)
     found = _queue(state).decide(submission_id, "rejected", reason=reason.strip())
     click.echo(f"rejected {found.id}: {_plain(found.details.model)}")
 
 
-def _queue(state: Path) -> Queue:
+def _queue(state: Path | None) -> Queue:
     """The queue of a state folder that is there: a misspelt one is not made.
 
     Raises:
         InputError: If it is not there.
+        click.UsageError: If none was given.
     """
     from ffr_eval.errors import InputError
     from leaderboard.submissions.queue import Queue
 
+    if state is None:
+        raise click.UsageError("Missing option '--state': ffr review --state DIR COMMAND …")
     if not state.is_dir():
         remedy = "give the state folder of the board (ffr board … --state DIR)"
         raise InputError("no such folder", file=state, field="--state", remedy=remedy)

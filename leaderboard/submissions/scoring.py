@@ -22,6 +22,7 @@ from ffr_eval.sources import Request, load_source
 from ffr_eval.uncertainty import METHODS, Resampling
 from leaderboard.site.schema import GROUPINGS, PROTOCOLS
 from leaderboard.submissions import standing
+from leaderboard.submissions.copies import copies_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -132,6 +133,7 @@ class PrivateReport:
         place: Which place it would take by value, of how many with it.
         floors: What predictions without a model are worth.
         worst: Nothing where gold is hidden.
+        identical: Labels of runs of the board with the same answers; nothing where gold is hidden.
         notes: Sentences about the figures.
     """
 
@@ -146,6 +148,7 @@ class PrivateReport:
     place: tuple[int, int] | None
     floors: Mapping[str, float | None]
     worst: tuple[WorstSample, ...]
+    identical: tuple[str, ...]
     notes: tuple[str, ...]
 
     @property
@@ -238,6 +241,7 @@ def private_report(
         place=None if headline is None or incomplete else (better + 1, len(values) + 1),
         floors=standing.floors_of(site, board.board_id),
         worst=() if hidden else _worst(strict),
+        identical=copies_of(site, board.board_id, given, found[PROTOCOLS[0]].protocol, strict),
         notes=() if hidden else strict.notes,
     )
 

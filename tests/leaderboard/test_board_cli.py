@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from leaderboard.local_site import SECRET, cookie_secret, state_folder
+from leaderboard.local_site import SECRET, cookie_secret, prepare, state_folder
 from tests.leaderboard.browser.driving import start_board
 from tests.leaderboard.synthetic import write_site
 
@@ -50,6 +50,35 @@ def test_a_broken_site(cli: Cli, tmp_path: Path) -> None:
     said = cli.refused("board", tmp_path)
     assert "manifest.json" in said
     assert "missing required field" in said
+
+
+def test_a_damaged_site(cli: Cli, site: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(site, tmp_path / "copy")
+    table = copy / "public" / "figures.parquet"
+    table.write_bytes(table.read_bytes()[:-8] + bytes(8))
+    said = cli.refused("board", copy, "--no-browser", "--read-only")
+    assert "figures.parquet: has another content than was published" in said
+
+
+def test_a_first_publish_that_was_killed(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "publish.lock").touch()
+    said = cli.refused("board", tmp_path)
+    assert "publish it again" in said
+    assert "make one" not in said
+
+
+def test_runs_that_cannot_be_scored_are_told(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for folder in runs.iterdir():
+        if folder.name not in {"none", "random"}:
+            shutil.rmtree(folder)
+    (runs / "random" / "run.json").write_text("{")
+    prepare([runs])
+    said = capsys.readouterr().err
+    assert "warning: random is not scored: run.json" in said
 
 
 def test_a_site_and_runs(cli: Cli, runs: Path, site: Path) -> None:
@@ -174,6 +203,7 @@ def test_below_a_path_for_others(site: Path, tmp_path: Path) -> None:
     board = start_board(site, tmp_path, *options)
     try:
         assert "warning: 0.0.0.0 is not only this machine" in board.said()
+        assert "may vote" not in board.said()  # it is read-only
         assert urlsplit(board.url).path == "/ffr"
         status, headers, _ = get(f"{board.url}/data/runs.parquet", Host="lab.example")
         assert status == 200

@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from leaderboard import server_options
+from leaderboard import public_files, server_options
 from leaderboard.http_guards import ACCESS, AccessLog, guards
 from leaderboard.http_headers import SANDBOX, page_policy, security_headers
 from leaderboard.private_logs import keep_content_out
@@ -385,6 +385,28 @@ def test_a_site_that_is_published_again(site: Path, tmp_path: Path) -> None:
     (copy / MANIFEST).write_text("{")
     assert call(app, "/ffr/healthz")[::2] == (503, b'{"status":"no site"}')
     assert call(app, "/ffr/data/floors.parquet")[0] == 503
+
+
+def test_health_is_that_of_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = write_site(tmp_path / "damaged", n_runs=3, n_samples=8)
+    app = Starlette(routes=PublicFiles(copy).routes())
+    assert call(app, "/healthz")[0] == 200
+    table = copy / "public" / "figures.parquet"
+    data = table.read_bytes()
+    table.write_bytes(data[:-8] + bytes(8))
+    os.utime(table, ns=(1, 1))
+    damaged = (503, b'{"status":"damaged site"}')
+    assert call(app, "/healthz")[::2] == damaged
+    with monkeypatch.context() as patch:
+        patch.setattr(public_files, "Site", None)  # nothing has changed: nothing is read
+        assert call(app, "/healthz")[::2] == damaged
+    table.write_bytes(data)
+    assert call(app, "/healthz")[0] == 200
+    with monkeypatch.context() as patch:
+        patch.setattr(public_files, "Site", None)
+        assert call(app, "/healthz")[0] == 200
+    table.unlink()
+    assert call(app, "/healthz")[::2] == damaged
 
 
 def test_options_are_known_and_closed() -> None:

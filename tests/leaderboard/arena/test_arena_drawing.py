@@ -83,6 +83,8 @@ def test_fragments_are_those_of_the_runs_in_the_order_shown(
             assert row["dialogue_id"] == drawn.pair.dialogue_id
             said = {part.utt_id for part in shown if part.text is not None}
             pictures = {picture.img_id for part in shown for picture in part.pictures}
+            place = drawn.pair.runs.index(run)
+            assert drawn.said_nothing[place] == (row["outcome"] == "empty")
             assert said <= set(row["utt_ids"])
             assert pictures <= set(row["img_ids"])
 

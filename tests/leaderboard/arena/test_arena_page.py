@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import sqlite3
@@ -366,10 +367,41 @@ def test_empty_states(opened: Callable[..., AppTest], arena_site: Site, tmp_path
     assert "takes no votes" in read_only.info[0].value
     assert "takes no votes" in results(read_only).info[0].value
     hidden = next(i for i in arena_site.board_ids if arena_site.board(i).hidden_gold)
-    assert "gold of this benchmark is hidden" in opened(board=hidden).info[0].value
+    said = opened(board=hidden).info[0].value
+    assert "gold of this benchmark is hidden" in said
+    assert "Choose a benchmark with public gold above" in said
     assert "No votes on this benchmark yet" in results(opened()).info[0].value
     lonely = write_site(tmp_path / "lonely", n_runs=1, n_samples=4, n_dialogues=2)
     assert "needs two models" in opened(site=lonely).info[0].value
+
+
+def test_another_benchmark_is_offered_only_if_there_is_one(
+    opened: Callable[..., AppTest], tmp_path: Path
+) -> None:
+    site = write_site(tmp_path / "site", n_runs=3, n_samples=4, n_dialogues=2)
+    manifest = json.loads((site / "manifest.json").read_text())
+    for board in manifest["boards"]:
+        board["hidden_gold"] = True
+    (site / "manifest.json").write_text(json.dumps(manifest))
+    said = opened(site=site).info[0].value
+    assert "gold of this benchmark is hidden" in said
+    assert "Choose" not in said
+
+
+def test_invented_ids_are_not_an_answer_of_nothing(opened: Callable[..., AppTest]) -> None:
+    app = opened()
+    current = app.session_state["_arena_round"]
+    current.drawn = dataclasses.replace(
+        current.drawn, fragments=((), ()), said_nothing=(True, False)
+    )
+    app.session_state["_arena_round"] = current
+    checked(app.run())
+    said = [caption.value for caption in app.caption]
+    nothing = [value for value in said if "says that the dialogue has no answer" in value]
+    invented = [
+        value for value in said if value == "This answer names nothing that the dialogue has."
+    ]
+    assert (len(nothing), len(invented)) == (1, 1)
 
 
 def test_trouble_is_said_and_logged_without_names_of_folders(

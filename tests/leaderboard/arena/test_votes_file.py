@@ -81,6 +81,9 @@ def test_judges_may_leave_out_what_has_a_default(
         ({"vote_id": "short"}, "vote_id", "matching regex"),
         ({"time": "yesterday"}, "time", "matching regex"),
         ({"criterion": "beauty"}, "criterion", "Invalid enum value 'beauty'"),
+        ({"criterion": "beauty"}, "criterion", "write one of coherence, coverage, relevance"),
+        ({"rater_kind": "cat"}, "rater_kind", "write one of human, judge"),
+        ({"unknown": 1}, None, "the fields are vote_id, time, board_id"),
         ({"form": "trio"}, "form", "Invalid enum value"),
         ({"rater_kind": "cat"}, "rater_kind", "Invalid enum value"),
         ({"rater": "a b"}, "rater", "matching regex"),
@@ -234,3 +237,17 @@ def test_help_has_examples(cli: Cli, command: str) -> None:
     shown = cli("arena", command, "--help").out
     assert "Examples:" in shown
     assert f"ffr arena {command} --state" in shown
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("suffix", ["same", "jsonl"])
+def test_only_json_lines_can_be_imported(
+    cli: Cli, state: Path, store: ArenaStore, arena_site: Site, tmp_path: Path,
+    kind: str, suffix: str,
+) -> None:  # fmt: skip
+    store.add([make_vote()])
+    file = tmp_path / f"votes.{kind if suffix == 'same' else suffix}"
+    cli("arena", "export", "--state", state, "--out", file, "--format", kind)
+    said = cli.refused(*import_args(tmp_path / "other", arena_site, file))
+    assert "only JSON Lines can be imported" in said
+    assert not (tmp_path / "other").exists()

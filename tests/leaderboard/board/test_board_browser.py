@@ -69,6 +69,31 @@ def test_selecting_and_comparing(
     assert page.get_by_role("link", name="Compare selected").is_visible()
 
 
+def test_the_table_stays_where_it_is(
+    synthetic_site: Path, served: Callable[..., str], page: Page
+) -> None:
+    visit(page, served(synthetic_site, "--read-only"))
+    grid = page.locator('[data-testid="stDataFrame"]').first
+    above = "element => element.getBoundingClientRect().top + element.closest("
+    above += "'[data-testid=stMain]').scrollTop"
+    before = grid.evaluate(above)
+    select(page, 0)
+    assert grid.evaluate(above) == before
+
+
+def test_curves_are_named(synthetic_site: Path, served: Callable[..., str], page: Page) -> None:
+    site = Site(synthetic_site)
+    a, b = list(site.labels(site.board_ids[0]))[:2]
+    visit(page, f"{served(synthetic_site, '--read-only')}/?models={a},{b}")
+    page.get_by_role("radio", name="Lengths", exact=True).click()
+    ready(page)
+    legend = page.locator('[data-testid="stVegaLiteChart"] svg .role-legend')
+    legend.first.wait_for()
+    shown = site.shown_labels(site.board_ids[0])
+    said = " ".join(legend.all_text_contents())
+    assert all(shown[run_id] in said for run_id in (a, b))
+
+
 def test_a_link_shows_the_selection(
     synthetic_site: Path, served: Callable[..., str], page: Page
 ) -> None:

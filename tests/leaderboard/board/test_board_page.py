@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs
 
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import pyarrow as pa
     from streamlit.testing.v1 import AppTest
 
     from leaderboard.site.schema import Table
@@ -61,7 +61,9 @@ def test_the_table_is_that_of_the_queries(opened: Opened, synthetic_site: Path) 
     labels = site.shown_labels(site.board_ids[0])
     frame = table(app)
     wanted = [row for row in rows if row["role"] != "ceiling"]
-    assert list(frame["name"]) == [labels[row["run_id"]] for row in wanted]
+    assert [name.removeprefix("◐ ") for name in frame["name"]] == [
+        labels[row["run_id"]] for row in wanted
+    ]
     assert list(frame["value"]) == [row["value"] for row in wanted]
     first = wanted[0]
     assert frame["ci"].iloc[0] == f"[{first['lo']:.3f}, {first['hi']:.3f}]"
@@ -85,6 +87,11 @@ def test_the_leader_is_told_first(opened: Opened, synthetic_site: Path) -> None:
     real = best.significant(site.manifest.alpha)
     assert ("**significant**" in verdict.value) is real
     assert ("**not significant**" in verdict.value) is not real
+    assert best.too_few(site.manifest.alpha)
+    few = f"{best.n_dialogues} dialogues: too few for any difference to be significant among "
+    assert f"{few}{best.n_pairs} pairs." in verdict.value
+    assert "separable" not in verdict.value
+    assert f"somewhat too narrow with {best.n_dialogues} dialogues" in verdict.value
     assert bool(app.success) is (best.n_inseparable == 0)
 
 
@@ -93,8 +100,10 @@ def test_a_clear_lead_is_told_as_such(opened: Opened, tmp_path: Path) -> None:
     path = write_site(tmp_path / "site", n_runs=3, n_samples=600, n_dialogues=60)
     app = opened(path)
     (verdict,) = app.success
-    assert "significantly better than all 2 others" in verdict.value
+    assert "significantly better than both others" in verdict.value
     assert "**significant** (p < 0.0001" in verdict.value
+    assert "too few" not in verdict.value
+    assert "too narrow" not in verdict.value
     assert len(re.findall(r": significant$", verdict.value, re.MULTILINE)) == 3
 
 
@@ -117,7 +126,8 @@ def test_what_is_selected_is_linked_to(opened: Opened, synthetic_site: Path) -> 
     labels = site.shown_labels(site.board_ids[0])
     assert f"Selected: {labels[c]}, {labels[a]}" in said(app)
     selected = app.session_state["board.table"]["selection"]["rows"]
-    assert {table(app)["name"].iloc[row] for row in selected} == {labels[a], labels[c]}
+    found = {table(app)["name"].iloc[row].removeprefix("◐ ") for row in selected}
+    assert found == {labels[a], labels[c]}
     app = opened(synthetic_site, models=b)
     assert "Compare selected" not in links(app)
     assert links(app)[f"About {labels[b]}"]["models"] == [b]
@@ -145,12 +155,117 @@ def test_samples_that_are_missing_are_told(opened: Opened, synthetic_site: Path)
     stopped = [row for row in rows if row["n_missing"]]
     frame = table(opened(synthetic_site, board=stopped[0]["board_id"])).set_index("name")
     assert stopped[0]["n_missing"] > 0
-    assert frame.loc[stopped[0]["label"], "status"] == f"{stopped[0]['n_missing']} samples missing"
+    missing = f"not finished: {stopped[0]['n_missing']} samples missing"
+    assert frame.loc[f"◐ {stopped[0]['label']}", "status"] == missing
+    assert list(frame).index("status") < list(frame).index("answered")
+    assert not frame.drop(f"◐ {stopped[0]['label']}").index.str.startswith("◐").any()
+
+
+def changed_site(tmp_path: Path, change: Callable[[dict[str, Any]], None], **size: int) -> Path:
+    """A site with other figures or runs; ``change`` is called with each row."""
+    path = write_site(tmp_path / "site", **({"n_runs": 6} | size))
+    for table in (RUNS, FIGURES):
+        rows = pq.read_table(path / table.file).to_pylist()
+        for row in rows:
+            change(row)
+        replace_table(path, table, pa.Table.from_pylist(rows, table.schema))
+    return path
+
+
+def test_an_unfinished_leader_is_marked(opened: Opened, tmp_path: Path) -> None:
+    def unfinished(row: dict[str, Any]) -> None:
+        if "n_missing" in row:
+            row |= {"n_missing": 54, "status": "interrupted"}
+
+    app = opened(changed_site(tmp_path, unfinished))
+    leader = table(app)["name"].iloc[0].removeprefix("◐ ")
+    assert f"**{leader}** is not finished: 54 samples missing." in app.info[0].value
+    assert table(app)["name"].str.startswith("◐ ").all()
+
+
+def test_a_run_that_goes_on_is_marked(opened: Opened, tmp_path: Path) -> None:
+    def running(row: dict[str, Any]) -> None:
+        if "n_missing" in row:
+            row |= {"n_missing": 0, "status": "running"}
+
+    app = opened(changed_site(tmp_path, running))
+    assert "is not finished: still running." in app.info[0].value
+
+
+@pytest.mark.parametrize("metric", ["micro.joint.f1", "micro.joint.precision"])
+def test_nobody_leads_with_zero(opened: Opened, tmp_path: Path, metric: str) -> None:
+    def zero(row: dict[str, Any]) -> None:
+        if row.get("metric") == metric and row["bucket"] in ("negative", "long"):
+            row |= {"value": 0.0, "lo": 0.0, "hi": 0.0, "rank": 1}
+
+    app = opened(changed_site(tmp_path, zero), bucket="negative", metric=metric)
+    assert not app.success
+    (box,) = app.info
+    assert f"{metric} cannot tell runs apart here" in box.value
+    assert "exact" in box.value
+    assert "share the highest" not in box.value
+    assert "**long dialogues (> 65 turns)**: no run is above 0" in box.value
+    assert set(table(app)["rank"]) == {"–"}
+    assert table(app)["tier"].isna().all()
+    assert "Compare on long dialogues" not in links(app)
+    assert "Compare on short dialogues" in links(app)
+
+
+def test_equal_runs_are_no_lead(opened: Opened, tmp_path: Path) -> None:
+    def equal(row: dict[str, Any]) -> None:
+        if row.get("metric") == "micro.joint.f1" and row["value"] is not None:
+            row |= {"value": 0.25, "rank": 1}
+
+    path = changed_site(tmp_path, equal, n_runs=12)
+    app = opened(path)
+    (box,) = app.info
+    assert "more share the highest value, 0.250" in box.value
+    assert "ahead" not in box.value.lower()
+    assert len(re.findall(r"\d+ runs are equal$", box.value, re.MULTILINE)) == 3
+    ranked = [
+        p
+        for p, rank in zip(table(app)["provenance"], table(app)["rank"], strict=True)
+        if rank != "–"
+    ]
+    assert ranked == sorted(ranked, reverse=True)
+    assert set(ranked) == {"verified", "submitted"}
+    app = opened(path, lang="zh")
+    assert "个运行相同" in app.info[0].value
+    assert "**：" in app.info[0].value
+    assert "（基线下限）" in app.info[0].value
+
+
+def test_a_trade_off_needs_two(opened: Opened, tmp_path: Path) -> None:
+    kept: list[str] = []
+
+    def one(row: dict[str, Any]) -> None:
+        if "cost" in row:
+            row |= {"latency_s": None, "params_b": None}
+            if row["ceiling"] or row["incomplete"] or kept or row["cost"] is None:
+                row["cost"] = None
+            else:
+                kept.append(row["run_id"])
+
+    app = opened(changed_site(tmp_path, one))
+    checked(app.segmented_control(key="board.tab").set_value("tradeoff").run())
+    assert kept
+    assert "Nothing to compare" in said(app)
+    assert not app.get("vega_lite_chart")
+
+
+def test_room_is_kept_for_what_is_picked(opened: Opened, synthetic_site: Path) -> None:
+    app = opened(synthetic_site)
+    assert app.button(key="board.none").label == "Compare selected"
+    assert app.button(key="board.none").disabled
+    site = Site(synthetic_site)
+    app = opened(synthetic_site, models=next(iter(site.labels(site.board_ids[0]))))
+    assert "board.none" not in [button.key for button in app.button]
 
 
 def test_floors_are_apart(opened: Opened, synthetic_site: Path) -> None:
     app = opened(synthetic_site)
-    assert "random (floor) 0." in said(app)
+    assert "random ids, as many as the gold has (floor) 0." in said(app)
+    assert "For reference, not ranked" in said(app)
     assert not set(table(app)["name"]) & {"random", "window", "all", "none"}
 
 
@@ -158,6 +273,7 @@ def test_an_untested_metric_has_plain_ranks(opened: Opened, synthetic_site: Path
     app = opened(synthetic_site, metric="micro.joint.mcc")
     assert list(table(app)["rank"])[:3] == ["1", "2", "3"]
     assert "This metric is not tested" in said(app)
+    assert re.search(r"Intervals are somewhat too narrow with \d+ dialogues", said(app))
     assert said(app).count(": not tested") == 3
 
 
@@ -189,6 +305,7 @@ def test_long_boards_have_pages(opened: Opened, large_site: Path) -> None:
         checked(app.pagination(key="board.page").set_value(number).run())
         seen += list(table(app)["name"])
     labels = Site(large_site).shown_labels(Site(large_site).board_ids[0])
+    seen = [name.removeprefix("◐ ") for name in seen]
     assert sorted(seen) == sorted(name for name in labels.values() if name != "oracle")
     assert app.text_input(key="board.filter").label.startswith(f"{2 * PAGE + 6} runs")
     checked(app.text_input(key="board.filter").set_value("bm25").run())
@@ -299,7 +416,7 @@ def test_in_chinese(opened: Opened, synthetic_site: Path) -> None:
     app = opened(synthetic_site, lang="zh")
     words = catalog("zh")
     assert app.info[0].value.startswith(f"### {words['board.title']}")
-    assert set(table(app)["provenance"]) == {"已核实", "提交"}
+    assert set(table(app)["provenance"]) == {"已核实", "由他人提交"}
     assert "在长对话上对比" in links(app)
 
 

@@ -155,6 +155,29 @@ def test_a_metric_without_values_has_no_leader(tmp_path: Path) -> None:
     assert queries.board_table(site, view)["value"].null_count == 4
 
 
+@pytest.mark.parametrize(
+    ("n_dialogues", "n_pairs", "too_few"),
+    [(None, 1, False), (5, 1, True), (6, 1, False), (6, 2, True), (12, 66, False), (11, 66, True)],
+)
+def test_dialogues_can_be_too_few(n_dialogues: int | None, n_pairs: int, too_few: bool) -> None:
+    found = queries.Difference(
+        *("a", "b", 0.5, 0.4, 0.1, 0.0, 0.2, 1.0, 1, 1, 12), n_pairs, n_dialogues
+    )
+    assert found.too_few(0.05) is too_few
+
+
+def test_the_tests_of_the_leader_are_counted(site: Site) -> None:
+    view = View(site.board_ids[0])
+    found = queries.leader(site, view)
+    pairs = rows_of(site.path, PAIRS, **key(view))
+    table = queries.board_table(site, view).to_pylist()
+    ranked = {row["run_id"] for row in table if row["role"] == "run"}
+    assert found is not None
+    assert found.n_dialogues == pairs[0]["n_dialogues"] == queries.n_dialogues(site, view.board)
+    assert found.n_pairs == sum({pair["a"], pair["b"]} <= ranked for pair in pairs)
+    assert queries.n_dialogues(site, "none") is None
+
+
 def test_floors(site: Site) -> None:
     view = views(site)[2]
     wanted = {row["name"]: row["value"] for row in rows_of(site.path, FLOORS, **key(view))}

@@ -129,6 +129,15 @@ def test_values_and_names_are_printed() -> None:
     assert "+0.100" not in drawn("scores")
 
 
+def test_curves_have_a_legend() -> None:
+    """Layers whose legends differ can end up with none, depending on the version of Vega-Lite."""
+    layers = CHARTS["curves"][1]["layer"]
+    assert len({json.dumps(layer["encoding"]["color"]) for layer in layers}) == 1
+    assert layers[0]["encoding"]["color"]["legend"]["orient"] == "bottom"
+    assert not any("stroke" in layer["encoding"] for layer in layers)
+    assert all(name in drawn("curves") for name in ("bm25", "模型 二"))
+
+
 def test_colour_never_stands_alone() -> None:
     table, spec = CHARTS["curves"]
     points = spec["layer"][-1]["encoding"]

@@ -93,7 +93,7 @@ def elements(page: AppTest) -> Iterator[Any]:
 
 def test_without_a_model_it_asks_for_one(open_page: OpenPage, view: View) -> None:
     page = open_page("model", board=view.board)
-    assert "Choose one of the 12 models" in page.info[0].value
+    assert "there are 12" in page.info[0].value
     assert page.selectbox(key="model.choice").value is None
     assert not page.metric
     assert page.title[0].value == "Model"
@@ -104,7 +104,7 @@ def test_an_unknown_model_is_said_and_none_is_guessed(open_page: OpenPage, view:
     page = open_page("model", board=view.board, models="![x](https://tracker.example)")
     assert "does not have" in page.warning[0].value
     assert "![x]" not in page.warning[0].value
-    assert "Choose one" in page.info[0].value
+    assert "Choose a model above" in page.info[0].value
     assert not page.metric
 
 
@@ -119,7 +119,7 @@ def test_choosing_a_model_changes_the_address(open_page: OpenPage, site: Site, v
     assert page.query_params["models"] == f"{third},{second}"
     page.selectbox(key="model.choice").set_value(None).run()
     assert "models" not in page.query_params
-    assert "Choose one" in page.info[0].value
+    assert "Choose a model above" in page.info[0].value
 
 
 @pytest.mark.parametrize("code", ["all", "long", "negative"])
@@ -148,7 +148,7 @@ def test_key_figures_are_those_of_the_tables(
         else:
             assert not {"Rank interval", "Place"} & shown.keys()
             assert "No rank" in page.caption[0].value
-        assert f"{figure.n_samples} samples" in " ".join(c.value for c in page.caption)
+        assert f"samples: {figure.n_samples}" in " ".join(c.value for c in page.caption)
 
 
 @pytest.mark.parametrize("protocol", ["strict", "official"])
@@ -192,6 +192,49 @@ def test_groups_are_those_of_the_table(open_page: OpenPage, site: Site, view: Vi
         assert row["rank"] == rank_text(figure.rank_lo, figure.rank_hi)
 
 
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ("micro.joint.f1", {"text only or images only", "cannot tell runs apart"}),
+        ("micro.image.f1", {"cannot tell runs apart"}),
+        ("macro.joint.f1", set()),
+        ("exact", set()),
+    ],
+)
+def test_groups_say_what_a_metric_cannot_tell(
+    open_page: OpenPage, site: Site, view: View, metric: str, words: set[str]
+) -> None:
+    run_id = list(site.labels(view.board))[1]
+    page = open_page("model", board=view.board, models=run_id, metric=metric)
+    captions = " ".join(caption.value for caption in open_tab(page, "groups").caption)
+    for said in ("text only or images only", "cannot tell runs apart"):
+        assert (said in captions) == (said in words)
+
+
+@pytest.mark.parametrize(("n_dialogues", "few"), [(49, True), (50, False)])
+def test_few_dialogues_are_said_beside_the_interval(
+    open_page: OpenPage,
+    changed_site: Callable[..., Path],
+    view: View,
+    n_dialogues: int,
+    few: bool,
+) -> None:
+    def change(row: dict[str, Any]) -> None:
+        row["n_dialogues"] = n_dialogues
+
+    settings = Settings(site=str(changed_site(runs=change)))
+    page = open_page("model", settings=settings, board=view.board, models="outage")
+    captions = " ".join(caption.value for caption in page.caption)
+    assert (f"dialogues in all: {n_dialogues}, so that intervals are" in captions) == few
+
+
+def test_rates_name_their_denominators(open_page: OpenPage, view: View) -> None:
+    page = open_tab(open_page("model", board=view.board, models="outage"), "outcomes")
+    shown = metrics(page)
+    assert shown["Invented ids"][1] == "of the predicted ids"
+    assert shown["Repeated ids"][1] == "of the predicted items"
+
+
 def test_every_outcome_is_named_and_failed_requests_are_explained(
     open_page: OpenPage, site: Site, view: View
 ) -> None:
@@ -204,7 +247,7 @@ def test_every_outcome_is_named_and_failed_requests_are_explained(
         assert row["share"] == pytest.approx(run[f"n_{name}"] / run["n_samples"])
         assert row["meaning"]
     said = " ".join(caption.value for caption in page.caption)
-    assert f"{run['n_request_error']} requests failed" in said
+    assert f"Failed requests: {run['n_request_error']}." in said
     assert "--retry-outcomes request_error" in said
     assert "incomplete" in " ".join(badge.value for badge in page.markdown)
     assert run["incomplete"] in [element.value for element in page.text]
@@ -243,7 +286,7 @@ def test_nothing_at_all_recorded(
 
 def test_badges_come_from_data(open_page: OpenPage, site: Site, view: View) -> None:
     for wanted, words in (
-        ({"provenance": "submitted"}, ("submitted", "tuning unknown")),
+        ({"provenance": "submitted"}, ("submitted", "setting unknown")),
         ({"setting": "tuned", "provenance": "verified"}, ("verified", "tuned")),
         ({"weights": "closed"}, ("closed weights",)),
         ({"ceiling": True}, ("ceiling",)),
@@ -288,7 +331,7 @@ def test_worst_samples_are_shown_with_links(open_page: OpenPage, site: Site, vie
     for link, sample in zip(opened, worst, strict=True):
         assert parse_qs(link.proto.query_string)["sample"] == [sample.sample_id]
         assert link.proto.label.startswith(f"F1 {value_text(sample.f1)}, ")
-        assert f"{sample.n_missed} missed · {sample.turns} turns" in link.proto.label
+        assert f"{sample.n_missed} missed · turns: {sample.turns}" in link.proto.label
 
 
 def test_hidden_gold_shows_no_sample_and_no_raw_output(
@@ -304,7 +347,8 @@ def test_hidden_gold_shows_no_sample_and_no_raw_output(
         if tab == "worst":
             assert "hidden" in page.info[0].value
             assert not page.text
-    assert any("not public" in element.value for element in page.markdown)
+    said = [element.value for element in page.markdown if "not public" in element.value]
+    assert [value.count("not public") for value in said] == [1]
 
 
 def raw_links(page: AppTest) -> list[str]:

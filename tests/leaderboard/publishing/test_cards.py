@@ -138,3 +138,15 @@ def test_a_card_that_changes_is_followed_but_the_id_stays(world: World) -> None:
     done = world.publish()
     assert done.computed == ("run-1",)
     assert {row["run_id"]: row["label"] for row in world.table("runs")}["run-1"] == "Renamed"
+
+
+def test_what_may_be_written_is_told(tmp_path: Path) -> None:
+    for card, remedy in (
+        ({"weights": "free"}, "write one of closed, open"),
+        ({"setting": "few-shot"}, "write one of tuned, zero-shot"),
+        ({"provenance": "reported"}, "write one of submitted, verified"),
+        ({"colour": "red"}, "the fields are label, team, params_b, weights, setting, link"),
+    ):
+        with pytest.raises(InputError) as caught:
+            read_card(_write(tmp_path, card))
+        assert remedy in (caught.value.problem.remedy or "")

@@ -142,3 +142,31 @@ def test_a_publish_again_repairs_what_was_changed(published: World) -> None:
     assert done.computed == ()
     for run in ("run-0", "run-1", "run-2"):
         assert check_site(published.site, run).wrong == ()
+
+
+def test_a_damaged_table_is_replaced_by_publishing_again(world: World) -> None:
+    world.publish()
+    table = world.site / "public" / "figures.parquet"
+    data = table.read_bytes()
+    table.write_bytes(data[:-8] + bytes(8))
+    assert check_site(world.site).wrong
+    done = world.publish()
+    assert done.computed == ()
+    assert table.read_bytes() == data
+    assert check_site(world.site).wrong == ()
+
+
+def test_a_site_that_is_not_there(cli: Any, world: World) -> None:
+    said = cli.refused("publish", "--check", "--site", world.path / "nosuch")
+    assert "--site: no such folder" in said
+
+
+def test_a_damaged_manifest_is_no_reason_to_publish_into_it(cli: Any, world: World) -> None:
+    world.publish()
+    for text in ("{", "{}"):
+        (world.site / "manifest.json").write_text(text)
+        said = cli.refused("publish", world.runs, "--site", world.site)
+        assert "restore manifest.json, or move the folder away" in said
+    said = cli("publish", "--help").out
+    assert "Exit codes" in said
+    assert "needs no RUNS" in said

@@ -15,9 +15,11 @@ from PIL import Image
 from ffr_eval.errors import InputError
 from leaderboard.publishing import images
 from leaderboard.publishing.images import publish_image
+from tests.leaderboard.publishing.conftest import make_benchmark, make_run
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
     from tests.leaderboard.publishing.conftest import World
 
@@ -170,3 +172,54 @@ def test_a_benchmark_with_a_link_that_leads_out_is_not_scored(world: World) -> N
     with pytest.raises(InputError, match="leaves the benchmark folder"):
         world.publish()
     assert not world.site.exists()
+
+
+def _pictures(world: World) -> dict[str, list[str | None]]:
+    return {
+        row["dialogue_id"]: [image["sha256"] for image in row["images"]]
+        for row in world.table("dialogues")
+    }
+
+
+def _accepted(world: World, name: str, **more: Any) -> Path:
+    """A run as `ffr review accept` makes it: on the copy of the benchmark in the site."""
+    (copy,) = (world.site / "private" / "benchmarks").iterdir()
+    assert not (copy / "images").exists()
+    return make_run(world.path / "accepted" / name, copy, **more)
+
+
+@pytest.mark.parametrize("original", ["there", "gone", "another"])
+@pytest.mark.parametrize("prune", [False, True])
+@pytest.mark.parametrize("split", ["test", None])
+def test_a_run_on_the_copy_without_images_keeps_them(
+    world: World, original: str, prune: bool, split: str | None
+) -> None:
+    world.publish()
+    before = _pictures(world)
+    files = {path: path.read_bytes() for path in (world.site / "public" / "images").iterdir()}
+    assert len(files) == len(before) == 9
+    if original != "there":
+        world.bench.rename(world.path / "elsewhere")
+    if original == "another":
+        make_benchmark(world.path / "other")
+        dialogues = world.path / "other" / "dialogues.jsonl"
+        dialogues.write_text(dialogues.read_text().replace("what 1 says", "what one says"))
+        (world.path / "other").rename(world.bench)
+    run = _accepted(world, "a-first", seed=7, split=split)
+    for _ in range(2):
+        done = world.publish(run, prune=prune)
+        assert not any("not shown" in warning for warning in done.warnings)
+        assert _pictures(world) == before
+        assert {path: path.read_bytes() for path in files} == files
+
+
+def test_images_that_change_are_followed_beside_a_run_on_the_copy(world: World) -> None:
+    world.publish()
+    before = _pictures(world)
+    run = _accepted(world, "a-first", seed=7)
+    world.publish(run)
+    Image.new("RGB", (44, 33), (1, 2, 3)).save(world.bench / "images" / "1.png")
+    world.publish(run)
+    after = _pictures(world)
+    assert [name for name in before if before[name] != after[name]] == ["d1"]
+    assert after["d1"] != [None]

@@ -246,3 +246,13 @@ def test_a_site_that_cannot_be_written(world: World) -> None:
     blocked.write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         publish([world.runs], Path(blocked) / "site")
+
+
+def test_a_cut_last_line_is_warned_of(world: World) -> None:
+    file = world.runs / "run-2" / "predictions.jsonl"
+    file.write_bytes(file.read_bytes()[:-20])
+    for _ in range(2):
+        (warning,) = world.publish().warnings
+        assert warning.startswith("run-2: predictions.jsonl: dropped a truncated last line")
+    (row,) = world.table("runs", run_id="run-2")
+    assert row["n_missing"] == 1

@@ -211,3 +211,18 @@ def test_no_text_of_a_submitter_reaches_the_terminal_as_it_is(
     assert "\x07" not in said
     assert "\u202e" not in said
     assert "red" in said
+
+
+def test_help_needs_no_state(cli: Any) -> None:
+    for command in ("list", "show", "accept", "reject"):
+        assert "Examples:" in cli("review", command, "--help").out
+    assert "Missing option '--state'" in cli.refused("review", "list")
+
+
+def test_a_site_that_is_not_there(sent: Any, state: Path, tmp_path: Path, cli: Any) -> None:
+    submission, _ = sent()
+    said = cli.refused(
+        *("review", "--state", state, "accept", submission.id),
+        *("--site", tmp_path / "nosuch", "--runs", tmp_path / "runs"),
+    )
+    assert "--site: no such folder" in said

@@ -58,7 +58,7 @@ def test_hostile_uploads_draw_nothing_and_ask_nobody(
     records = [{"sample_id": text, "utt_ids": [], "img_ids": []} for text in HOSTILE]
     check(page, upload_of(records), "![x](https:evil.example).jsonl")
     text = page.inner_text('[data-testid="stMain"]')
-    assert f"{len(HOSTILE)} of {len(HOSTILE)} lines must be corrected" in text
+    assert f"must be corrected: {len(HOSTILE)} of {len(HOSTILE)};" in text
     assert "![x](https://evil.example/a.png)" in text  # as it is, and nothing else
     assert not page.query_selector_all('[data-testid="stMain"] img')
     assert watched.foreign == []
@@ -80,6 +80,13 @@ def test_an_upload_is_sent_and_neither_contact_nor_answers_are_logged(
     page.get_by_role("textbox", name="Model name").fill("Mine 7B")
     page.get_by_role("textbox", name="Team").fill("Us")
     page.get_by_role("textbox", name="Contact").fill("me@secret.example")
+    for name in ("Weights", "Setting"):
+        page.get_by_role("combobox", name=name).click()
+        page.keyboard.type("unknown", delay=30)
+        page.wait_for_timeout(300)  # the menu has no state that tells that it is filtered
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(300)
+        assert page.get_by_role("combobox", name=name).input_value() == "unknown"
     page.get_by_role("button", name="Send to review").click()
     page.wait_for_selector("text=This is the number of your submission")
     ready(page)

@@ -11,6 +11,7 @@ import pytest
 from leaderboard.settings import Settings
 from leaderboard.submissions.queue import Queue
 from leaderboard.submissions.store import FOLDER
+from leaderboard.submissions.template import template
 from tests.leaderboard.submissions.conftest import BOARD, Published, upload_of
 
 if TYPE_CHECKING:
@@ -81,8 +82,11 @@ def markdown_of(app: AppTest) -> str:
 
 def filled(app: AppTest, **changes: Any) -> AppTest:
     given = {"model": "Mine 7B", "contact": "me@secret.example", "form.team": "Us"} | changes
+    choices = {name: given.pop(name, "unknown") for name in ("weights", "setting")}
     for key, value in given.items():
         app.text_input(key=f"submit.{key}").set_value(value)
+    for key, value in choices.items():
+        app.selectbox(key=f"submit.{key}").set_value(value)
     app.button(key="submit.send").click()
     return ran(app)
 
@@ -95,14 +99,21 @@ def test_the_way_from_a_file_to_the_queue(
     assert not Queue(state).all()
     checked(app, upload_of(published.predictions(right=1_000)))
     assert [metric.value for metric in app.metric][:1] == ["1.000"]
-    assert app.success[0].value.startswith("24 lines read")
+    assert app.success[0].value.startswith("Lines read: 24 ")
     assert "Leader 7B" in markdown_of(app)
     assert not Queue(state).all()  # a check keeps nothing
     filled(app)
     (submission,) = Queue(state).all()
     assert (submission.status, submission.details.model) == ("pending", "Mine 7B")
     assert submission.board_id == BOARD
-    assert submission.id in [code.value for code in app.code]
+    assert (submission.details.weights, submission.details.setting) == (None, None)
+    shown = [
+        "number" if node.type == "code" and node.value == submission.id else node.type
+        for node in nodes(app._tree)
+    ]
+    assert shown.count("number") == 2  # at the top, and where it was sent
+    last = {kind: place for place, kind in enumerate(shown)}
+    assert last["number"] > last["metric"]
     assert not [button for button in app.button if button.key == "submit.send"]  # not twice
 
 
@@ -111,7 +122,7 @@ def test_problems_come_first_and_nothing_is_scored(
 ) -> None:
     records = [*published.predictions(), {"sample_id": EVIL, "utt_ids": [], "img_ids": []}]
     app = checked(submit_page(), upload_of(records) + b"not json\n")
-    assert "2 of 26 lines must be corrected" in app.error[0].value
+    assert "must be corrected: 2 of 26;" in app.error[0].value
     assert not app.metric
     assert not app.text_input
     listed = [text.value for text in app.text]
@@ -168,6 +179,8 @@ def test_uploaded_text_is_never_markdown(
         ({"model": ""}, "Model name"),
         ({"model": "oracle"}, "toolkit"),
         ({"contact": " "}, "is needed"),
+        ({"weights": None}, "Weights: is needed"),
+        ({"setting": None}, "Setting: is needed"),
         ({"link": "http://a.example"}, "https://"),
         ({"link": "javascript:alert(1)"}, "https://"),
     ],
@@ -181,6 +194,37 @@ def test_the_form_says_what_is_wrong(
     assert not Queue(state).all()
     filled(app, link="https://a.example/x")
     assert len(Queue(state).all()) == 1
+
+
+def test_nothing_is_claimed_for_the_submitter(submit_page: Open, published: Published) -> None:
+    app = checked(submit_page(), upload_of(published.predictions()))
+    for name in ("weights", "setting"):
+        box = app.selectbox(key=f"submit.{name}")
+        assert box.value is None
+        assert "unknown" in box.options
+
+
+def test_an_unfilled_template_is_said_to_be_empty(submit_page: Open, published: Published) -> None:
+    app = checked(submit_page(), template(published.site, BOARD))
+    assert not app.success
+    assert "All answers are empty" in markdown_of(app)
+    assert "identical" not in markdown_of(app)
+    app = checked(submit_page(), upload_of(published.predictions()))
+    assert "All answers are empty" not in markdown_of(app)
+
+
+def test_answers_of_a_run_are_recognised(
+    submit_page: Open, published: Published, hidden: Published
+) -> None:
+    for on, known in ((published, True), (hidden, False)):
+        records = on.predictions(right=1_000)[::2]  # as the leader has them
+        records[0]["utt_ids"] = [*records[0]["utt_ids"][::-1], *records[0]["utt_ids"]]
+        team = "" if known else "Us"
+        app = checked(submit_page(on), upload_of(records), team=team)
+        assert any("identical to those of Leader 7B" in box.value for box in app.warning) == known
+    records = published.predictions(right=1_000)[1::2]
+    app = checked(submit_page(), upload_of(records))
+    assert "identical" not in markdown_of(app)
 
 
 def test_another_file_needs_another_check(submit_page: Open, published: Published) -> None:
@@ -299,7 +343,7 @@ def test_hidden_gold_needs_a_team_and_has_a_daily_limit(
     assert app.button(key="submit.check").disabled
     for left in (4, 3, 2, 1, 0):
         app = checked(submit_page(hidden), upload_of(hidden.predictions()), team="Us")
-        assert any(f"{left} more reports" in caption.value for caption in app.caption)
+        assert any(f"Reports left today: {left}." in caption.value for caption in app.caption)
     app = checked(submit_page(hidden), upload_of(hidden.predictions()), team="Us")
     assert "limit of 5 reports" in app.error[0].value
     assert not app.metric
@@ -311,4 +355,4 @@ def test_drawing_the_page_again_asks_nothing_again(submit_page: Open, hidden: Pu
     app = checked(submit_page(hidden), upload_of(hidden.predictions()), team="Us")
     for _ in range(8):
         ran(app)
-    assert any("4 more reports" in caption.value for caption in app.caption)
+    assert any("Reports left today: 4." in caption.value for caption in app.caption)
