@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ffr_eval import plugins
 from ffr_eval.errors import InputError
 from ffr_eval.jsonl import decode, problem
 from leaderboard import names
@@ -90,8 +91,8 @@ def setting_of(card: Card, record: RunRecord) -> str:
     """``zero-shot``, ``tuned`` or ``unknown``, from what is recorded.
 
     The card decides. Else a run with a tuning split or an adapter is tuned; one with weights or a
-    prompt is unknown, as nothing says what its weights were trained on; one with neither has
-    learned nothing.
+    prompt is unknown, as nothing says what its weights were trained on, and so is one of a model
+    that is not FFR's or a plugin's, as uploaded answers are; any other has learned nothing.
     """
     if card.setting is not None:
         return card.setting
@@ -101,7 +102,7 @@ def setting_of(card: Card, record: RunRecord) -> str:
     has_weights = record.model_revision is not None or record.prompt_hash is not None
     if has_weights or any(options.get(name) for name in _WEIGHT_OPTIONS):
         return "unknown"
-    return "zero-shot"
+    return "zero-shot" if record.model in plugins.registered(plugins.MODELS) else "unknown"
 
 
 def _name(text: str | None, field: str, file: Path) -> str | None:

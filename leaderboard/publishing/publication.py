@@ -102,7 +102,7 @@ def _publish_site(
     refuse_foreign(site)
     hidden = tuple(HiddenGold.of(text) for text in hidden_gold)
     store, new = Store(site.resolve()), not site.exists()
-    with removed_if_refused(store.site, new=new), store.locked():
+    with store.locked(), removed_if_refused(store.site, new=new):
         store.finish()
         store.clear_work()
         index = store.read_index()

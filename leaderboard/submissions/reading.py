@@ -274,9 +274,6 @@ class _Lines:
             uploaded = decode(line.data, self._decoder)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise problem(error, self.name, line.number) from None
-        except ValueError:  # Python's own JSON reader, on a number of thousands of digits
-            message = "a number of too many digits"
-            raise self._wrong(line, message, None, "correct the value") from None
         for amount in ("latency_s", "cost"):
             value = getattr(uploaded, amount)
             if value is not None and not (math.isfinite(value) and value >= 0):

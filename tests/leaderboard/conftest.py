@@ -12,7 +12,7 @@ import pytest
 from ffr_eval.benchmark.reader import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from streamlit.testing.v1 import AppTest
@@ -46,6 +46,14 @@ def synthetic_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("synthetic") / "site"
     return write_site(folder, n_boards=2, hidden=True)
+
+
+@pytest.fixture(autouse=True)
+def same_main() -> Iterator[None]:
+    """Streamlit's driver makes the script ``__main__``, which new processes would run again."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
@@ -202,6 +202,8 @@ def test_swapping_two_runs_swaps_their_strengths(
         for vote in votes
     ]
     before, after = found_of(votes), found_of(swapped)
+    # Of groups that never met, the one with most votes is ranked; of several such, the first.
+    assume(len(before) == len({run for vote in votes for run in vote.runs}))
     assert {swap.get(run, run): value for run, value in before.items()} == pytest.approx(
         after, abs=1e-6
     )

@@ -212,7 +212,7 @@ def test_ids_that_look_like_paths_are_only_unknown(
         ('{"sample_id": "d0#0", "utt_ids": [1e400], "img_ids": []}', "utt_ids[0]: "),
         ('{"sample_id": "d0#0", "utt_ids": [%s], "img_ids": []}' % ("9" * 19), "utt_ids[0]: "),
         ('{"sample_id": "d0#0", "utt_ids": [%s], "img_ids": []}' % ("9" * 9999), "utt_ids[0]: "),
-        ('{"sample_id": "d0#0", "cost": NaN, "utt_ids": [%s]}' % ("9" * 9999), "None: a number"),
+        ('{"sample_id": "d0#0", "cost": NaN, "utt_ids": [%s]}' % ("9" * 9999), "None: "),
         ('{"sample_id": "d0#0", "utt_ids": [NaN], "img_ids": []}', "utt_ids[0]: Expected"),
         ('{"sample_id": "d0#0", "utt_ids": [], "img_ids": [], "cost": NaN}', "cost: not a finite"),
         (
