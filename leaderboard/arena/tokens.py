@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import os
 import secrets
 import stat
@@ -135,19 +134,6 @@ class Tokens:
         if any(map(what_is_wrong, votes)):
             raise VoteRefused("tampered")
         return Ballot(votes, pair.nonce, expires, (session, address))
-
-
-def network_of(address: str | None) -> str:
-    """What of an address counts as one voter: of IPv6 the /64, as one household has all of it."""
-    if address is None:  # as Streamlit says of this machine
-        return "this machine"
-    try:
-        known = ipaddress.ip_address(address)
-    except ValueError:
-        return "unknown"
-    if known.version == 6 and known.ipv4_mapped is None:
-        return str(ipaddress.ip_network((known, 64), strict=False))
-    return str(known.ipv4_mapped if known.version == 6 else known)
 
 
 def read_tokens(state: Path) -> Tokens:

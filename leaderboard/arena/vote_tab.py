@@ -17,8 +17,9 @@ from leaderboard import names
 from leaderboard.arena.drawing import Drawing, Drawn, contestants
 from leaderboard.arena.fragments import image_bytes
 from leaderboard.arena.store import ArenaStore, VoteRefused
-from leaderboard.arena.tokens import network_of, read_tokens
+from leaderboard.arena.tokens import read_tokens
 from leaderboard.arena.votes import BOTH_BAD, CRITERIA, FEWEST, FORMS, TIE
+from leaderboard.visitors import network_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from ffr_eval.errors import FfrError
 from ffr_eval.writing import cannot_write
-from leaderboard.submissions.store import Hasher, network, submissions_folder
+from leaderboard.submissions.store import Hasher, submissions_folder
+from leaderboard.visitors import network_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,7 +117,7 @@ class Limiter:
         Raises:
             LimitReached: If there were too many in this hour; this one is not counted.
         """
-        address = self._hasher.of("address", network(who.address))
+        address = self._hasher.of("address", network_of(who.address))
         self._take("upload", _HOUR, [("address", address, self.limits.uploads_an_hour)])
 
     def count_score(self, who: Submitter, board: str) -> int:
@@ -138,7 +139,7 @@ class Limiter:
         Raises:
             LimitReached: If there were too many today; this one is not counted.
         """
-        address = self._hasher.of("address", network(who.address))
+        address = self._hasher.of("address", network_of(who.address))
         self._take("send", _DAY, [("address", address, self.limits.sends_a_day)])
 
     def scores_left(self, who: Submitter, board: str) -> int:
@@ -154,7 +155,7 @@ class Limiter:
             )
 
     def _scopes(self, who: Submitter, board: str) -> list[tuple[Scope, str, int]]:
-        address = network(who.address)
+        address = network_of(who.address)
         team = " ".join(who.team.casefold().split())
         of, limits = self._hasher.of, self.limits
         return [

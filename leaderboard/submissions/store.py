@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import os
 import secrets
 import tempfile
@@ -17,7 +16,6 @@ from ffr_eval.writing import cannot_write
 FOLDER: Final = "submissions"
 SALT: Final = "salt"
 _BYTES: Final = 32
-_IPV6_NETWORK: Final = 64
 
 
 def submissions_folder(state: Path) -> Path:
@@ -58,19 +56,6 @@ class Hasher:
         """
         text = "\0".join((what, *values)).encode(errors="replace")
         return hmac.new(self._salt, text, hashlib.sha256).hexdigest()
-
-
-def network(address: str | None) -> str:
-    """What is limited as one address: of IPv6 the /64, which one subscriber has to himself."""
-    try:
-        found = ipaddress.ip_address((address or "").partition("%")[0])
-    except ValueError:
-        return "local"
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.ip_network((found, _IPV6_NETWORK), strict=False))
-    return str(found)
 
 
 def _salt(folder: Path) -> bytes:

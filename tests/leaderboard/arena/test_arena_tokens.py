@@ -13,7 +13,7 @@ import pytest
 
 from ffr_eval.errors import InputError
 from leaderboard.arena.store import ArenaStore, VoteRefused
-from leaderboard.arena.tokens import LIFETIME, SECRET, Pair, Tokens, network_of, read_tokens
+from leaderboard.arena.tokens import LIFETIME, SECRET, Pair, Tokens, read_tokens
 from leaderboard.arena.votes import CRITERIA, TIE
 
 if TYPE_CHECKING:
@@ -150,21 +150,6 @@ def test_the_secret_is_random_kept_and_private(state: Path, tmp_path: Path) -> N
     assert first.voter("session", "x") == read_tokens(state).voter("session", "x")
     assert first.voter("session", "x") != read_tokens(tmp_path / "b").voter("session", "x")
     assert first.voter("session", "x") != first.voter("address", "x")
-
-
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [
-        ("203.0.113.7", "203.0.113.7"),
-        ("::ffff:203.0.113.7", "203.0.113.7"),
-        ("2001:db8:1:2:aaaa::1", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2:bbbb:1:2:3", "2001:db8:1:2::/64"),
-        (None, "this machine"),
-        ("nonsense", "unknown"),
-    ],
-)
-def test_an_address_is_limited_with_its_network(address: str | None, network: str) -> None:
-    assert network_of(address) == network
 
 
 def test_all_who_start_at_once_have_the_same_secret(state: Path) -> None:

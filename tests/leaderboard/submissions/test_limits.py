@@ -11,7 +11,7 @@ import pytest
 
 from ffr_eval.errors import FfrError
 from leaderboard.submissions.limits import FILE, DailyLimits, Limiter, LimitReached, Submitter
-from leaderboard.submissions.store import FOLDER, SALT, network
+from leaderboard.submissions.store import FOLDER, SALT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -201,19 +201,3 @@ def test_a_salt_that_is_cut_off_is_refused(state: Path) -> None:
     (state / FOLDER / SALT).write_bytes(b"x")
     with pytest.raises(FfrError, match="bytes"):
         Limiter(state)
-
-
-@pytest.mark.parametrize(
-    ("address", "shown"),
-    [
-        (None, "local"),
-        ("", "local"),
-        ("testclient", "local"),
-        ("10.0.0.1", "10.0.0.1"),
-        ("::ffff:10.0.0.1", "10.0.0.1"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-    ],
-)
-def test_addresses_are_limited_by_subscriber(address: str | None, shown: str) -> None:
-    assert network(address) == shown
