@@ -196,7 +196,7 @@ def _counts(context: Context, difference: Difference, labels: Mapping[str, str])
 def _by_bucket(context: Context, content: _Content) -> None:
     """What differs where: as a chart, as a table, as curves; what is not open is not drawn."""
     text = context.text
-    st.subheader(text("compare.by_bucket"), anchor=False)
+    st.subheader(text("compare.by_bucket"), anchor=False, help=text("compare.chart_help"))
     parts: dict[str, Callable[[], None]] = {
         "chart": lambda: _chart("ffr-compare-chart", content.forest),
         "table": lambda: _table(context, content.table),
