@@ -297,14 +297,14 @@ def _examples(context: Context, content: _Content, labels: Mapping[str, str]) ->
     """The samples on which the first two models disagree most, each a link."""
     text, view = context.text, context.view
     a, b, *_ = view.models
-    st.subheader(text("compare.disagreements", a=labels[a], b=labels[b]), anchor=False)
+    title = text("compare.disagreements", a=labels[a], b=labels[b])
+    st.subheader(title, anchor=False, help=text("compare.disagreements_help"))
     if content.examples is None:
         st.info(text("compare.hidden"), icon=":material/lock:")
         return
     if not content.examples:
         st.info(text("compare.agree"), icon=":material/check:")
         return
-    st.caption(text("compare.disagreements_help"))
     with st.container(border=True):
         for sample in content.examples:
             _example(context, sample, labels[a], labels[b])
