@@ -29,7 +29,8 @@ _LINKED: Final = re.compile(r"(www)\.", re.IGNORECASE)
 _EMPHASIS: Final = re.compile(r"(?<!\w)_++|_++(?![^\W_])")
 """Underscores that are not inside a word: Markdown takes them for emphasis."""
 _HOST: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,24}", re.IGNORECASE)
-_IN_LINKS: Final = re.compile(r"[A-Za-z0-9\-._~/?#=&+,:;@%]{1,300}")
+LONGEST_LINK: Final = 300
+_IN_LINKS: Final = re.compile(rf"[A-Za-z0-9\-._~/?#=&+,:;@%]{{1,{LONGEST_LINK}}}")
 """What of ASCII a link may have: nothing that ends it in Markdown or HTML."""
 
 
@@ -101,7 +102,7 @@ def https_link(text: str | None) -> str | None:
     Only ``https`` to a named host, at its usual port, without user and password; so no
     ``javascript:``, no file, no address of the operator's own network by number.
     """
-    if text is None or not _IN_LINKS.fullmatch(text) or not text.lower().startswith("https://"):
+    if text is None or not _IN_LINKS.fullmatch(text) or not text.startswith("https://"):
         return None
     try:
         parts = urlsplit(text)

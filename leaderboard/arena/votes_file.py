@@ -89,9 +89,11 @@ def _require_json_lines(path: Path) -> None:
     """Refuse the other formats that votes are written in.
 
     Raises:
-        InputError: If it is in one of them, or cannot be read.
+        InputError: If it is in one of them, empty, or cannot be read.
     """
     beginning = read_bytes(path, max(map(len, _OTHER_BEGINNINGS)))
+    if not beginning:
+        raise InputError("no votes: it is empty", file=path, remedy="give a file of votes")
     if _OTHER_SUFFIXES.intersection(path.suffixes[-2:]) or beginning.startswith(_OTHER_BEGINNINGS):
         message = "only JSON Lines can be imported"
         remedy = "export the votes anew: ffr arena export --state DIR --out votes.jsonl"

@@ -15,7 +15,6 @@ from leaderboard.submissions.limits import Limiter, LimitReached
 from leaderboard.submissions.metadata import (
     LONGEST_CONTACT,
     LONGEST_DESCRIPTION,
-    LONGEST_LINK,
     Details,
     composed,
     what_is_wrong,
@@ -125,7 +124,10 @@ def _form(context: Context, who: Submitter) -> tuple[Details, Mapping[Field, Wro
             text(field("params_b")), value=None, min_value=0.0, key="submit.params", format="%g"
         )
         link = st.text_input(
-            text(field("link")), max_chars=LONGEST_LINK, placeholder="https://", key="submit.link"
+            text(field("link")),
+            max_chars=names.LONGEST_LINK,
+            placeholder="https://",
+            key="submit.link",
         )
         description = st.text_area(
             text(field("description")),

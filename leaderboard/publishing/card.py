@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
 import unicodedata
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -27,9 +25,6 @@ Weights: TypeAlias = Literal["open", "closed"]
 Provenance: TypeAlias = Literal["verified", "submitted"]
 
 _MOST_BYTES: Final = 65_536
-_LONGEST_LINK: Final = 300
-_LINK: Final = re.compile(r"https://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+")
-_HOST: Final = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _MOST_BILLIONS: Final = 1_000_000
 _WEIGHT_OPTIONS: Final = ("model", "pretrained", "encoder")
 
@@ -133,27 +128,8 @@ def _billions(value: float | None, file: Path) -> float | None:
 def _link(text: str | None, file: Path) -> str | None:
     if text is None:
         return None
-    if not is_safe_link(text):
+    if names.https_link(text) is None:
         message = "not a link that is shown"
-        remedy = f"give an https:// address in ASCII, up to {_LONGEST_LINK} characters"
+        remedy = f"give an https:// address in ASCII, up to {names.LONGEST_LINK} characters"
         raise InputError(message, file=file, field="link", remedy=remedy)
     return text
-
-
-def is_safe_link(text: str) -> bool:
-    """Whether a link leads to a named host by https, without a user in it."""
-    if len(text) > _LONGEST_LINK or _LINK.fullmatch(text) is None:
-        return False
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        return False
-    host = parts.hostname or ""
-    return "@" not in parts.netloc and port in {None, 443} and _HOST.fullmatch(host) is not None
-
-
-def card_dict(card: Card) -> dict[str, Any]:
-    """The card as plain JSON."""
-    found: dict[str, Any] = msgspec.to_builtins(card)
-    return found

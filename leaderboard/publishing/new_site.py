@@ -14,6 +14,7 @@ from ffr_eval.benchmark.writer import write_json
 from ffr_eval.pairs import ALPHA
 from ffr_eval.provenance import git_record, package_versions
 from ffr_eval.runs import RECORD
+from ffr_eval.types import Outcome
 from leaderboard.publishing import tables
 from leaderboard.publishing.benchmarks import dialogue_part
 from leaderboard.publishing.code_version import code_version, packages
@@ -78,7 +79,7 @@ class NewSite:
         images = self._write_dialogues(boards, place(schema.DIALOGUES))
         for board in boards:
             self._write_raw(board, pending)
-            self.warnings += _cut_runs(board)
+            self.warnings += _unfinished_runs(board)
         manifest = self._manifest(boards, self._files(boards, pending, images))
         same = self._same_as_before(manifest)
         if same is not None:
@@ -198,14 +199,18 @@ class NewSite:
                 shutil.rmtree(path)
 
 
-def _cut_runs(board: Board) -> list[str]:
-    """Sentences about the runs whose predictions end inside a line."""
-    return [
-        f"{run.entry.label}: {note}; what was in it is missing"
-        for run in board.runs
-        for note in run.part.facts().notes
-        if CUT_NOTE in note
-    ]
+def _unfinished_runs(board: Board) -> list[str]:
+    """Sentences about the runs whose predictions end inside a line, or that lack samples."""
+    found = []
+    for run in board.runs:
+        facts, label = run.part.facts(), run.entry.label
+        cut = [note for note in facts.notes if CUT_NOTE in note]
+        found += [f"{label}: {note}; what was in it is missing" for note in cut]
+        missing = facts.outcomes[Outcome.MISSING]
+        if missing and not cut:
+            lack = f"{missing} of {facts.n_samples} samples have no prediction"
+            found.append(f"{label}: {lack} and count as without an answer")
+    return found
 
 
 def _records(root: Path, paths: Iterable[Path]) -> dict[str, FileRecord]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import unicodedata
 from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
@@ -24,13 +23,8 @@ Field: TypeAlias = Literal[
 Wrong: TypeAlias = Literal["name", "reserved", "empty", "too_long", "number", "link", "characters"]
 
 LONGEST_CONTACT: Final = 200
-LONGEST_LINK: Final = 300
 LONGEST_DESCRIPTION: Final = 4_000
 MOST_PARAMS_B: Final = 1_000_000.0
-
-_LINK: Final = re.compile(
-    r"https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:443)?([/?#][A-Za-z0-9._~:/?#@!$&*+,;=%-]*)?"
-)
 
 _Name = Annotated[str, msgspec.Meta(pattern=r"^[\w.\-/ ()+]{1,80}\Z")]
 
@@ -55,7 +49,7 @@ class Details(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weights: Weights | None = None
     setting: Setting | None = None
     params_b: float | None = None
-    link: Annotated[str, msgspec.Meta(max_length=LONGEST_LINK)] | None = None
+    link: Annotated[str, msgspec.Meta(max_length=names.LONGEST_LINK)] | None = None
     description: Annotated[str, msgspec.Meta(max_length=LONGEST_DESCRIPTION)] = ""
 
 
@@ -98,7 +92,7 @@ def what_is_wrong(details: Details) -> Mapping[Field, Wrong]:
     amount = details.params_b
     if amount is not None and not (math.isfinite(amount) and 0 < amount <= MOST_PARAMS_B):
         found["params_b"] = "number"
-    if details.link is not None and not is_link(details.link):
+    if details.link is not None and names.https_link(details.link) is None:
         found["link"] = "link"
     return found
 
@@ -112,11 +106,6 @@ def is_reserved(model: str) -> bool:
     """Whether a name is that of a model of the toolkit, for whose run it could be taken."""
     known = {*plugins.registered(plugins.MODELS), *CEILING_MODELS}
     return model.casefold() in {name.casefold() for name in known}
-
-
-def is_link(link: str) -> bool:
-    """Whether a link is taken: https, to a named host, without a user in it."""
-    return len(link) <= LONGEST_LINK and _LINK.fullmatch(link) is not None
 
 
 def _composed(name: str) -> str:

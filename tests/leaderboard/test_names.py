@@ -134,7 +134,7 @@ def test_latex_is_one_line(text: str) -> None:
         "https://example.org",
         "https://example.org/a/b_c-d.html?x=1&y=%20#z",
         "https://sub.example.co.uk:443/",
-        "HTTPS://Example.ORG/x",
+        "https://Example.ORG/x",
         "https://huggingface.co/org/model",
     ],
 )
@@ -148,6 +148,7 @@ def test_links_that_are_followed(link: str) -> None:
         None,
         "",
         "http://example.org",
+        "HTTPS://example.org",
         "javascript:alert(1)",
         "https:example.org",
         "https://",

@@ -251,3 +251,10 @@ def test_only_json_lines_can_be_imported(
     said = cli.refused(*import_args(tmp_path / "other", arena_site, file))
     assert "only JSON Lines can be imported" in said
     assert not (tmp_path / "other").exists()
+
+
+def test_an_empty_file_is_refused(cli: Cli, state: Path, arena_site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "votes.jsonl"
+    file.touch()
+    assert "it is empty" in cli.refused(*import_args(tmp_path / "other", arena_site, file))
+    assert not (tmp_path / "other").exists()

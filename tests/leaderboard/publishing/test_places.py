@@ -256,3 +256,16 @@ def test_a_cut_last_line_is_warned_of(world: World) -> None:
         assert warning.startswith("run-2: predictions.jsonl: dropped a truncated last line")
     (row,) = world.table("runs", run_id="run-2")
     assert row["n_missing"] == 1
+
+
+@pytest.mark.parametrize("content", ["", None])
+def test_a_run_without_predictions_is_warned_of(world: World, content: str | None) -> None:
+    file = world.runs / "run-2" / "predictions.jsonl"
+    if content is None:
+        file.unlink()
+    else:
+        file.write_text(content)
+    (warning,) = world.publish().warnings
+    (row,) = world.table("runs", run_id="run-2")
+    assert row["n_missing"] == row["n_samples"] > 0
+    assert warning.startswith(f"run-2: {row['n_samples']} of {row['n_samples']} samples have no")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ffr_eval.errors import InputError
-from leaderboard.submissions.metadata import composed, is_link, what_is_wrong
+from leaderboard import names
+from leaderboard.submissions.metadata import composed, what_is_wrong
 from leaderboard.submissions.queue import (
     PREDICTIONS,
     RECORD,
@@ -246,21 +247,23 @@ def test_names_of_our_models_are_not_taken(details: Callable[..., Any], name: st
     ],
 )
 def test_only_https_links_are_taken(details: Callable[..., Any], link: str) -> None:
-    assert not is_link(link)
+    assert names.https_link(link) is None
     if link == link.strip():
         assert what_is_wrong(composed(details(link=link))) == {"link": "link"}
 
 
-def test_links_that_are_taken_are_taken_by_publishing_too() -> None:
-    from leaderboard.publishing.card import is_safe_link
+@pytest.mark.parametrize(
+    "link",
+    ["https://a.example", "https://arxiv.org/abs/1?x=1&y=2#z", "https://a.example:443/"],
+)
+def test_other_links_are_taken_and_published(
+    details: Callable[..., Any], link: str, tmp_path: Path
+) -> None:
+    from leaderboard.publishing.card import read_card
 
-    for link in (
-        "https://a.example",
-        "https://arxiv.org/abs/1?x=1&y=2#z",
-        "https://a.example:443/",
-    ):
-        assert is_link(link)
-        assert is_safe_link(link)
+    assert what_is_wrong(composed(details(link=link))) == {}
+    (tmp_path / "card.json").write_text(json.dumps({"link": link}))
+    assert read_card(tmp_path).link == link
 
 
 @pytest.mark.parametrize(
