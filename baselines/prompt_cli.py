@@ -121,9 +121,9 @@ def _view(
     from baselines.generative.prompts import PromptBuilder
     from baselines.generative.shots import shots_for
     from baselines.generative.structured import ANSWER_SCHEMA
-    from baselines.generative.windows import sliding, whole
     from baselines.model import hidden
     from baselines.prompt_view import Asked, PromptView
+    from ffr_eval.dialogue_views import sliding, whole
 
     builder = PromptBuilder(options)
     shots = shots_for(sample, _shots(benchmark, options, tune_on))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from baselines.generative.chat import Message
-    from baselines.generative.windows import View
+    from ffr_eval.dialogue_views import View
     from ffr_eval.types import Image, Sample
 
 _OPEN, _CLOSE = "⟦", "⟧"

@@ -14,9 +14,9 @@ from baselines.generative.options import GenerativeOptions, check_options
 from baselines.generative.prompts import PromptBuilder
 from baselines.generative.request_hash import PROMPTS, plain_messages, request_hash, schema_of
 from baselines.generative.shots import shots_for
-from baselines.generative.windows import sliding, view_of, whole
 from baselines.model import hidden
 from baselines.options import make_options
+from ffr_eval.dialogue_views import sliding, view_of, whole
 from ffr_eval.errors import FfrError, InputError
 from ffr_eval.plugins import MODELS, load
 from ffr_eval.types import Outcome
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from baselines.generative.chat import Message
-    from baselines.generative.windows import View
     from ffr_eval.benchmark import Benchmark
+    from ffr_eval.dialogue_views import View
     from ffr_eval.runs import RunRecord
     from ffr_eval.types import Prediction, Sample
     from ffr_eval.window_answers import WindowRecord

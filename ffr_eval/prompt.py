@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -32,6 +33,7 @@ TOOL: Final = "fragment"
 TEMPLATE: Final = "fragment-1"
 """Version of the wording; any change of a text below makes a new one."""
 
+_HAN: Final = re.compile("[\u4e00-\u9fff]")
 _BOTH: Final[tuple[Language, ...]] = ("en", "zh")
 _TASK: Final[dict[Language, str]] = {
     "en": (
@@ -255,9 +257,8 @@ def language_of(dialogue: Dialogue) -> Language:
     """The dialogue's language if it says so, else ``zh`` if a fifth of its letters are Han."""
     if dialogue.language in {"zh", "en"}:
         return "zh" if dialogue.language == "zh" else "en"
-    letters = [char for turn in dialogue.turns for char in turn.text if char.isalpha()]
-    han = sum("\u4e00" <= char <= "\u9fff" for char in letters)
-    return "zh" if han * 5 > len(letters) else "en"
+    letters = "".join(filter(str.isalpha, "".join(turn.text for turn in dialogue.turns)))
+    return "zh" if len(_HAN.findall(letters)) * 5 > len(letters) else "en"
 
 
 def to_openai(prompt: Prompt, image_url: Callable[[Image], str]) -> list[dict[str, Any]]:

@@ -15,10 +15,10 @@ from baselines.api.limits import retry_after, wait_before
 from baselines.api.outcomes import Answer, Failure, read_reply
 from baselines.api.prices import cost_of
 from baselines.api.stops import stopping, unreachable
-from baselines.encoders.images import ImageProblem
 from baselines.generative.chat import Completion
 from baselines.response_cache import CachedResponse, request_key
 from ffr_eval.errors import FfrError
+from ffr_eval.image_reading import ImageProblem
 from ffr_eval.types import Outcome
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from baselines.api.presets import load_preset, preset_names
 from baselines.api.prices import load_prices
 from baselines.api.stops import Server
 from baselines.api.tokens import request_tokens
-from baselines.encoders.revision import content_hash
 from baselines.generative.engine import Engine, Price, TokenCount
 from ffr_eval.errors import InputError
+from ffr_eval.model_files import content_hash
 from ffr_eval.plugins import close_match
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from baselines.encoders.images import UNREADABLE, ImageProblem, image_pixels, read_image
+from ffr_eval.image_reading import UNREADABLE, ImageProblem, image_pixels, read_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from baselines.encoders.images import ImageProblem, image_pixels, read_image
 from ffr_eval.errors import FfrError
+from ffr_eval.image_reading import ImageProblem, image_pixels, read_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from baselines.encoders.device import check_dtype
-from baselines.encoders.images import LOADING
-from baselines.encoders.revision import folder_hash, hub_folder, hub_revision, read_json
+from baselines.encoders.revision import hub_folder, hub_revision, read_json
 from ffr_eval.errors import InputError, MissingExtraError
+from ffr_eval.image_reading import LOADING
+from ffr_eval.model_files import folder_hash
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -29,7 +29,6 @@ import numpy as np
 from baselines.encoders import open_clip_catalogue as catalogue
 from baselines.encoders.device import check_dtype, pick
 from baselines.encoders.encoder import Encoder, LoadedEncoder
-from baselines.encoders.images import LOADING
 from baselines.encoders.open_clip_source import (
     CONFIG,
     LOCAL,
@@ -39,9 +38,10 @@ from baselines.encoders.open_clip_source import (
     is_place,
     tokenizer_folder,
 )
-from baselines.encoders.revision import model_files
 from baselines.encoders.side_effects import root_logger_kept
 from ffr_eval.errors import InputError, MissingExtraError
+from ffr_eval.image_reading import LOADING
+from ffr_eval.model_files import model_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

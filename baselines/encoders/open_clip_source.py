@@ -8,14 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from baselines.encoders import open_clip_catalogue as catalogue
-from baselines.encoders.revision import (
-    files_hash,
-    folder_hash,
-    hub_folder,
-    hub_revision,
-    read_json,
-)
+from baselines.encoders.revision import hub_folder, hub_revision, read_json
 from ffr_eval.errors import InputError, MissingExtraError
+from ffr_eval.model_files import files_hash, folder_hash
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

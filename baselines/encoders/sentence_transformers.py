@@ -17,17 +17,11 @@ import numpy as np
 
 from baselines.encoders.device import check_dtype, pick
 from baselines.encoders.encoder import Encoder, LoadedEncoder
-from baselines.encoders.revision import (
-    WEIGHTS,
-    folder_hash,
-    hub_folder,
-    hub_revision,
-    model_files,
-    read_json,
-)
+from baselines.encoders.revision import hub_folder, hub_revision, read_json
 from baselines.encoders.side_effects import no_loading_bars
 from ffr_eval.embeddings.keys import Role
 from ffr_eval.errors import InputError, MissingExtraError
+from ffr_eval.model_files import WEIGHTS, folder_hash, model_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

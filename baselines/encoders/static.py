@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from baselines.encoders.encoder import Encoder, LoadedEncoder
-from baselines.encoders.revision import files_hash
 from baselines.encoders.side_effects import root_logger_kept
 from ffr_eval.errors import InputError, MissingExtraError
+from ffr_eval.model_files import files_hash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

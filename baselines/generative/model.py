@@ -17,9 +17,10 @@ from baselines.generative.options import GenerativeOptions, check_options
 from baselines.generative.prompts import PromptBuilder, reached_ids
 from baselines.generative.request_hash import PROMPTS, plain_messages, request_hash, schema_of
 from baselines.generative.shots import choose_shots, shots_for
-from baselines.generative.windows import View, fitting, joined, merged_reach, sliding, whole
+from baselines.generative.windows import joined, merged_reach
 from baselines.model import Capabilities, Model, Preview, hidden
 from baselines.session import Session
+from ffr_eval.dialogue_views import View, fitting, sliding, whole
 from ffr_eval.errors import FfrError, InputError
 from ffr_eval.types import Outcome, Prediction
 

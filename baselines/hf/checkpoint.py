@@ -7,17 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from baselines.encoders.revision import (
-    PATTERNS,
-    files_hash,
-    folder_hash,
-    hub_folder,
-    hub_revision,
-    model_files,
-    read_json,
-)
+from baselines.encoders.revision import PATTERNS, hub_folder, hub_revision, read_json
 from baselines.hf.presets import loadable, presets
 from ffr_eval.errors import InputError
+from ffr_eval.model_files import files_hash, folder_hash, model_files
 from ffr_eval.plugins import nearest
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from baselines.encoders.images import ImageProblem
 from baselines.generative.chat import Completion
 from baselines.generative.doubtful import Doubtful
 from baselines.generative.engine import Engine, TokenCount
@@ -23,6 +22,7 @@ from baselines.hf.batching import (
 )
 from baselines.hf.checkpoint import find_source
 from ffr_eval.errors import FfrError, InputError
+from ffr_eval.image_reading import ImageProblem
 from ffr_eval.types import Outcome
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from baselines.generative.chat import Completion
-from baselines.hf.chat import special_tokens
 from baselines.hf.preparation import accepted
 from baselines.hf.steps import Draws, Notes, seed_of
+from ffr_eval.special_tokens import special_tokens
 from ffr_eval.types import Outcome
 
 if TYPE_CHECKING:

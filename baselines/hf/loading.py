@@ -11,6 +11,7 @@ from baselines.encoders.backbone import loading
 from baselines.encoders.device import pick
 from baselines.encoders.revision import read_json
 from baselines.hf.checkpoint import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from ffr_eval.chat_templates import template_of
 from ffr_eval.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def load_wording(source: Source, options: HfOptions) -> Wording:
         tokenizer.pad_token = tokenizer.eos_token
     # Lengths are checked against the model's context, and nothing is ever cut.
     tokenizer.model_max_length = 2**62
-    template = _template(own) or _template(processor) or _template(tokenizer)
+    template = template_of(own) or template_of(processor) or template_of(tokenizer)
     if template is None:
         raise InputError(
             "the model has no chat template",
@@ -79,13 +80,6 @@ def load_wording(source: Source, options: HfOptions) -> Wording:
             "template into the folder, as chat_template.jinja",
         )
     return Wording(processor, tokenizer, template, reads, remote)
-
-
-def _template(owner: Any) -> str | None:
-    template = getattr(owner, "chat_template", None)
-    if isinstance(template, dict):
-        template = template.get("default")
-    return template if isinstance(template, str) else None
 
 
 def _kind(source: Source, options: HfOptions) -> tuple[Reads, bool]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from baselines.encoders.images import ImageProblem
 from baselines.hf.chat import ChatTemplate
-from baselines.hf.pictures import Fit, picture_of, size_of
+from ffr_eval.image_reading import ImageProblem
+from ffr_eval.picture_size import bounded, counts_images, image_tokens, picture_of, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from baselines.hf.options import HfOptions
 
 _KEPT_LENGTHS: Final = 4096
-_FREE_SIZE: Final = 10_000
-"""From here on, a size of a processor is a number of pixels, and not the side of a square."""
-_OVERSAMPLED: Final = 16
-"""What a processor reduces itself is given to it with so many times as many pixels, at most: a
-batch of large photographs would take much memory otherwise."""
 _TYPES: Final = "token_type_ids"
 
 
@@ -46,7 +41,7 @@ class Preparation:
             wording.template,
             reads_images=self._reads_images,
         )
-        self._fit = self._bounds(options)
+        self._fit = bounded(self._processor, options.max_pixels, options.min_pixels)
         self._shortcut: bool | None = None if self._reads_images else False
         self._length = lru_cache(maxsize=_KEPT_LENGTHS)(self._measured)
 
@@ -118,33 +113,17 @@ class Preparation:
         self, request: ChatRequest, text: str, n_ids: int, sizes: list[tuple[int, int]]
     ) -> bool:
         """Whether the processor's own arithmetic gives what it does."""
-        if not hasattr(self._processor, "_get_num_multimodal_tokens"):
+        if not counts_images(self._processor):
             return False
         counted = self._counted(text, self.pictures(request))
         return n_ids + self._added(sizes) == counted
 
     def _added(self, sizes: list[tuple[int, int]]) -> int:
         """The tokens of images beyond the one that stands for each in the text."""
-        by_height = [[height, width] for width, height in sizes]
-        counts = self._processor._get_num_multimodal_tokens(image_sizes=by_height)
-        return int(sum(counts["num_image_tokens"])) - len(sizes)
+        return sum(image_tokens(self._processor, sizes)) - len(sizes)
 
     def _counted(self, text: str, pictures: list[Picture]) -> int:
         return int(self._processed([text], [pictures])["attention_mask"].sum())
-
-    def _bounds(self, options: HfOptions) -> Fit:
-        """Bound the sizes of images, in the processor where it takes images of any size."""
-        part = getattr(self._processor, "image_processor", None)
-        most = getattr(getattr(part, "size", None), "get", lambda _: None)("longest_edge")
-        if not hasattr(part, "merge_size") or most is None or most < _FREE_SIZE:
-            return Fit(options.max_pixels)
-        assert part is not None  # noqa: S101 - it has a size
-        least = options.min_pixels or min(part.size["shortest_edge"], options.max_pixels)
-        part.size = {"shortest_edge": least, "longest_edge": options.max_pixels}
-        for name, value in (("min_pixels", least), ("max_pixels", options.max_pixels)):
-            if hasattr(part, name):
-                setattr(part, name, value)
-        return Fit(options.max_pixels * _OVERSAMPLED, smallest=part.patch_size * part.merge_size)
 
 
 def accepted(inputs: dict[str, Any], parameters: Sequence[str]) -> dict[str, Any]:

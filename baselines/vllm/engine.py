@@ -8,7 +8,6 @@ from functools import cached_property
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Final
 
-from baselines.encoders.images import ImageProblem
 from baselines.generative.chat import Completion
 from baselines.generative.doubtful import Doubtful
 from baselines.generative.engine import Engine, TokenCount
@@ -22,6 +21,7 @@ from baselines.vllm.options import as_hf_options
 from baselines.vllm.prompts import Prompts, Ready
 from baselines.vllm.starting import engine_arguments, one_line, start
 from ffr_eval.errors import FfrError, InputError
+from ffr_eval.image_reading import ImageProblem
 from ffr_eval.types import Outcome
 
 if TYPE_CHECKING:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from baselines.generative.engine import TokenCount
-from baselines.hf.chat import ChatTemplate, special_tokens
+from baselines.hf.chat import ChatTemplate
 from baselines.hf.loading import load_wording
-from baselines.hf.pictures import Fit, picture_of
 from baselines.hf.preparation import Preparation
 from baselines.vllm.options import as_hf_options
 from ffr_eval.errors import InputError
+from ffr_eval.picture_size import Fit, picture_of
+from ffr_eval.special_tokens import broken, pattern_of, special_tokens
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Mapping, Sequence
 
     from PIL.Image import Image as Picture
@@ -149,7 +150,8 @@ class Prompts:
             A ``RequestOutput`` for each, in order.
         """
         if self._template is None:
-            special = _pattern(llm.get_tokenizer())
+            tokenizer = llm.get_tokenizer()
+            special = pattern_of(special_tokens(tokenizer, tokenizer))
             chats = [chat_of(each.request.messages, each.pictures, special) for each in ready]
             chat_outputs: list[Any] = llm.chat(chats, use_tqdm=False, **arguments)
             return chat_outputs
@@ -186,7 +188,7 @@ def chat_of(
     remaining = iter(pictures)
     for message in messages:
         parts: list[dict[str, Any]] = [
-            {"type": "text", "text": _defused(part, special)}
+            {"type": "text", "text": broken(part, special)}
             if isinstance(part, str)
             else {"type": "image_pil", "image_pil": next(remaining)}
             for part in message.parts
@@ -218,14 +220,3 @@ def estimated_tokens(request: ChatRequest) -> int:
 def _only_unknown(error: InputError) -> bool:
     """Whether transformers just does not know the model, or its processor."""
     return error.problem.field == "model_type" or "cannot be loaded" in error.problem.message
-
-
-def _pattern(tokenizer: Any) -> re.Pattern[str] | None:
-    tokens = sorted(special_tokens(tokenizer, tokenizer), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, tokens))) if tokens else None
-
-
-def _defused(text: str, special: re.Pattern[str] | None) -> str:
-    if special is None:
-        return text
-    return special.sub(lambda match: f"{match.group()[0]} {match.group()[1:]}", text)

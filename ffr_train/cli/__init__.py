@@ -1,4 +1,4 @@
-"""``ffr train``: rewards, and files for trainers."""
+"""``ffr train``: data, configuration, training, curriculum, rewards, and files for trainers."""
 
 from __future__ import annotations
 
@@ -39,16 +39,32 @@ class LazyGroup(SuggestingGroup):
 
 @click.group(
     cls=LazyGroup,
-    parts={"export": "ffr_train.cli.export"},
+    parts={
+        name: f"ffr_train.cli.{name}"
+        for name in (
+            "data",
+            "difficulty",
+            "export",
+            "grpo",
+            "init",
+            "merge",
+            "pilot",
+            "sft",
+            "toy",
+        )
+    },
     epilog="""\b
 Examples:
-  ffr train rewards score completions.jsonl
+  ffr train init --recipe paper --out train.yaml
+  ffr train data mldr --stage sft --model Qwen/Qwen2.5-VL-7B-Instruct --out data/sft
+  ffr train sft train.yaml
+  ffr train difficulty mldr --model Qwen/Qwen2.5-VL-7B-Instruct --adapter out/sft
+  ffr train grpo train.yaml --resume
   ffr train rewards check ffr-sample
-  ffr train export --to trl ffr-sample --out grpo
 """,
 )
 def train() -> None:
-    """Rewards for training, what they pay for, and files for trainers."""
+    """Train a model: data, fine-tuning, curriculum, GRPO; and rewards for other trainers."""
 
 
 @train.group(

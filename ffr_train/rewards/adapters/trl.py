@@ -6,13 +6,17 @@ and is not in its group's mean.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ffr_train.rewards.columns import TrainerReward
 from ffr_train.rewards.profile import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+PREFIX: Final = "ffr_"
+"""The name of a function is this and the name of its term."""
 
 
 def reward_functions(profile: str = DEFAULT, **options: Any) -> tuple[list[Any], list[float]]:
@@ -30,5 +34,5 @@ def _function(reward: TrainerReward, name: str) -> Callable[..., list[float | No
     def compute(completions: list[Any], **columns: Any) -> list[float | None]:
         return reward.column(name, completions, columns)
 
-    compute.__name__ = f"ffr_{name}"
+    compute.__name__ = f"{PREFIX}{name}"
     return compute

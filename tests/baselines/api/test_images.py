@@ -14,7 +14,7 @@ from PIL import Image
 
 from baselines.api import images
 from baselines.api.images import Encoding, ImageStore, data_uri, fitted_size, image_size
-from baselines.encoders.images import ImageProblem
+from ffr_eval.image_reading import ImageProblem
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from baselines.encoders import images
-from baselines.encoders.images import ImageProblem, image_pixels, read_image
+from ffr_eval import image_reading
+from ffr_eval.image_reading import ImageProblem, image_pixels, read_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -213,7 +213,7 @@ def test_40_megapixels_in_bounded_memory(
     code = (
         "import resource, sys; from pathlib import Path\n"
         "from PIL import Image; import numpy\n"
-        "from baselines.encoders.images import read_image\n"
+        "from ffr_eval.image_reading import read_image\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "assert read_image(Path(sys.argv[1])).size == (5000, 8000)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
@@ -245,19 +245,19 @@ def test_too_many_pixels_are_refused_on_the_header(size: tuple[int, int], tmp_pa
     for read in (read_image, image_pixels):
         with pytest.raises(ImageProblem) as caught:
             read(path)
-        assert caught.value.reason == images.TOO_LARGE
+        assert caught.value.reason == image_reading.TOO_LARGE
         assert "pixels" in caught.value.message
 
 
 def test_the_limit_is_pillows() -> None:
-    assert images.MAX_IMAGE_PIXELS == Image.MAX_IMAGE_PIXELS
+    assert image_reading.MAX_IMAGE_PIXELS == Image.MAX_IMAGE_PIXELS
 
 
 def test_the_reasons_are_the_stores() -> None:
     from baselines.encoders.batches import NOT_ENCODED
     from ffr_eval.embeddings.entries import FailureReason
 
-    assert {images.UNREADABLE, images.TOO_LARGE, NOT_ENCODED} <= set(FailureReason)
+    assert {image_reading.UNREADABLE, image_reading.TOO_LARGE, NOT_ENCODED} <= set(FailureReason)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_what_is_no_image(content: bytes, tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(ImageProblem) as caught:
         read_image(path)
-    assert caught.value.reason == images.UNREADABLE
+    assert caught.value.reason == image_reading.UNREADABLE
     assert str(tmp_path) not in caught.value.message
 
 
@@ -284,7 +284,7 @@ def test_truncated(
     path.write_bytes(content[: int(len(content) * kept)])
     with pytest.raises(ImageProblem) as caught:
         read_image(path)
-    assert caught.value.reason == images.UNREADABLE
+    assert caught.value.reason == image_reading.UNREADABLE
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp", "gif", "tif"])
@@ -305,8 +305,8 @@ def test_damaged_files_are_an_outcome_or_a_picture(
             outcomes.add(read_image(path).mode)
         except ImageProblem as problem:
             outcomes.add(problem.reason)
-    assert outcomes <= {"RGB", images.UNREADABLE, images.TOO_LARGE}
-    assert images.UNREADABLE in outcomes
+    assert outcomes <= {"RGB", image_reading.UNREADABLE, image_reading.TOO_LARGE}
+    assert image_reading.UNREADABLE in outcomes
 
 
 @pytest.mark.parametrize("what", ["nothing", "folder", "pipe", "unreadable"])
@@ -320,4 +320,4 @@ def test_what_is_no_file(what: str, tmp_path: Path) -> None:
         path.symlink_to(path)
     with pytest.raises(ImageProblem) as caught:
         read_image(path)
-    assert caught.value.reason == images.UNREADABLE
+    assert caught.value.reason == image_reading.UNREADABLE

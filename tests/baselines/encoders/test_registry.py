@@ -13,6 +13,7 @@ from baselines.encoders import device, registry, revision
 from baselines.encoders.encoder import Encoder
 from baselines.encoders.registry import encoder_class, make_encoder, split_spec
 from baselines.machine import Machine
+from ffr_eval import model_files
 from ffr_eval.errors import FfrError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -189,33 +190,33 @@ def write(folder: Path, **files: str) -> Path:
 def test_a_folder_is_known_by_what_decides_on_its_vectors(tmp_path: Path) -> None:
     first = write(tmp_path / "a", config_json="{}", model_safetensors="w", README_md="x")
     second = write(tmp_path / "b", config_json="{}", model_safetensors="w", model_bin="old")
-    assert revision.folder_hash(first) == revision.folder_hash(second)
-    assert revision.folder_hash(first).startswith("sha256-")
+    assert model_files.folder_hash(first) == model_files.folder_hash(second)
+    assert model_files.folder_hash(first).startswith("sha256-")
     third = write(tmp_path / "c", config_json="{ }", model_safetensors="w")
     fourth = write(tmp_path / "d", config_json="{}", model_safetensors="v")
     fifth = write(tmp_path / "e", config_json="{}", other_safetensors="w")
     folders = (first, third, fourth, fifth)
-    assert len({revision.folder_hash(folder) for folder in folders}) == 4
+    assert len({model_files.folder_hash(folder) for folder in folders}) == 4
 
 
 def test_a_changed_file_has_another_hash(tmp_path: Path) -> None:
     path = tmp_path / "w.pt"
     path.write_bytes(b"one")
-    before = revision.content_hash(path)
+    before = model_files.content_hash(path)
     path.write_bytes(b"two")
     os.utime(path, ns=(1, 1))
-    assert revision.content_hash(path) != before
+    assert model_files.content_hash(path) != before
 
 
 def test_large_files_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revision, "WHOLE", 1000)
-    monkeypatch.setattr(revision, "BLOCK", 10)
-    monkeypatch.setattr(revision, "BLOCKS", 5)
+    monkeypatch.setattr(model_files, "WHOLE", 1000)
+    monkeypatch.setattr(model_files, "BLOCK", 10)
+    monkeypatch.setattr(model_files, "BLOCKS", 5)
     content = bytearray(i % 251 for i in range(5000))
 
     def hashed(name: str) -> str:
         (tmp_path / name).write_bytes(content)
-        return revision.content_hash(tmp_path / name)
+        return model_files.content_hash(tmp_path / name)
 
     before = hashed("a")
     assert hashed("b") == before
@@ -231,7 +232,7 @@ def test_large_files_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
-        revision.content_hash(tmp_path / "none")
+        model_files.content_hash(tmp_path / "none")
 
 
 def test_a_sharded_hub_model_needs_all_of_its_parts(

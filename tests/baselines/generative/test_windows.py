@@ -10,14 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from baselines.generative.chat import Completion
-from baselines.generative.windows import (
-    View,
-    fitting,
-    joined,
-    merged_reach,
-    sliding,
-    whole,
-)
+from baselines.generative.windows import joined, merged_reach
+from ffr_eval.dialogue_views import View, fitting, sliding, whole
 from ffr_eval.errors import InputError
 from ffr_eval.markup import answer_text
 from ffr_eval.prediction_file import encode_prediction, read_predictions

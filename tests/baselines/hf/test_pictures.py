@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image as Picture
 
-from baselines.hf.pictures import Fit, picture_of, size_of
+from ffr_eval.picture_size import Fit, picture_of, size_of
 from ffr_eval.types import Image
 from tests.baselines.hf.conftest import VISION, make, request
 

@@ -1,0 +1,1 @@
+"""What to learn first: levels of difficulty, the order of training, and pilot rollouts."""

@@ -1,0 +1,473 @@
+"""Making a folder of training data."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from ffr_eval.benchmark.reader import NOTICE
+from ffr_eval.benchmark.writer import write_json
+from ffr_eval.errors import InputError
+from ffr_eval.jsonl import encode_line
+from ffr_eval.markup import answer_text
+from ffr_eval.prompt import prompt_hash
+from ffr_eval.provenance import package_versions
+from ffr_eval.writing import cannot_write, work_folder
+from ffr_train.data.figure import FIGURE, can_draw, draw_lengths
+from ffr_train.data.fitting import Fitter, Limits
+from ffr_train.data.images import ImageWriter
+from ffr_train.data.lengths import Lengths
+from ffr_train.data.manifest import (
+    IMAGES,
+    MANIFEST,
+    ROWS,
+    BenchmarkRecord,
+    DataManifest,
+    ModelRecord,
+)
+from ffr_train.data.overlap import evaluation_set, find_overlap, other_splits, training_set
+from ffr_train.data.processor import load_processor
+from ffr_train.data.report import REPORT, LeftOut, Report
+from ffr_train.data.rows import wording_of
+from ffr_train.data.vectors import RowVectors
+from ffr_train.rewards.columns import ids_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from ffr_eval.benchmark import Benchmark
+    from ffr_train.data.fitting import Measured
+    from ffr_train.data.overlap import Overlap
+    from ffr_train.data.processor import LoadedProcessor
+    from ffr_train.data.request import DataRequest
+
+_AT_ONCE: Final = 128
+_NAMED: Final = 20
+
+
+class Progress(Protocol):
+    """Shows how far the work is."""
+
+    def begin(self, what: str, total: int) -> None:
+        """Another part of the work begins."""
+
+    def advance(self, number: int) -> None:
+        """So much more of it is done."""
+
+
+class _Quiet:
+    def begin(self, what: str, total: int) -> None:
+        pass
+
+    def advance(self, number: int) -> None:
+        pass
+
+
+def build(benchmark: Benchmark, request: DataRequest, progress: Progress | None = None) -> Report:
+    """Write a folder of training data, whole or not at all.
+
+    Raises:
+        InputError: If the benchmark, the model or the request cannot be used, or there is
+            something in the folder already.
+        MissingExtraError: If what training needs is not installed.
+        FfrError: If the disk is full.
+    """
+    progress = progress or _Quiet()
+    _refuse_full(request.out)
+    rows = _rows_of(benchmark, request.split)
+    with work_folder(request.out.resolve(), "data") as work, ExitStack() as stack:
+        whole = work / "folder"
+        whole.mkdir()
+        vectors = None
+        if request.encoder is not None:
+            opened = RowVectors(benchmark, request.split, request.encoder, request.store)
+            vectors = stack.enter_context(opened)
+        loaded = load_processor(request.model, request.max_pixels, request.min_pixels)
+        builder = _Builder(benchmark, request, loaded, vectors, progress)
+        try:
+            report = builder.build(rows, whole)
+            if request.out.is_dir():
+                request.out.rmdir()  # empty, or this fails
+            shutil.move(whole, request.out)
+        except OSError as error:
+            raise cannot_write(request.out, error) from None
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row to be written.
+
+    Attributes:
+        dialogue: Its row in the dialogue table.
+        found: What it shows.
+        window: Its number; ``None`` for a whole sample.
+    """
+
+    dialogue: int
+    found: Measured
+    window: int | None
+
+
+class _Builder:
+    """Makes the content of a folder.
+
+    Args:
+        benchmark: The benchmark.
+        request: What is wanted.
+        loaded: The processor.
+        vectors: The embeddings, if rows get some.
+        progress: Shows how far it is.
+    """
+
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        request: DataRequest,
+        loaded: LoadedProcessor,
+        vectors: RowVectors | None,
+        progress: Progress,
+    ) -> None:
+        self._benchmark = benchmark
+        self._request = request
+        self._loaded = loaded
+        self._vectors = vectors
+        self._progress = progress
+        self._notes: list[str] = list(benchmark.warnings)
+        self._counts: Counter[str] = Counter()
+        self._left_out: list[LeftOut] = []
+        self._whole_prompts: list[int] = []
+        limits = self._limits()
+        self._lengths = Lengths(loaded)
+        wording = wording_of(loaded.processor, request.language)
+        self._fitter = Fitter(self._lengths, wording, limits)
+
+    def build(self, rows: Sequence[int], folder: Path) -> Report:
+        """Write the folder; the manifest comes last."""
+        benchmark, request = self._benchmark, self._request
+        self._counts["samples"] = len(rows)
+        overlap, known = self._without_overlap(rows)
+        if self._vectors is not None:
+            dialogues = benchmark.queries.dialogue[np.asarray(known, dtype=np.int64)]
+            self._vectors.check(dict.fromkeys(dialogues.tolist()))
+            if self._vectors.text_only:
+                self._notes.append("the encoder reads no images: images have no vectors")
+        planned = list(self._plan(known))
+        if not planned:
+            self._refuse_nothing()
+        paths = self._write_images(planned, folder)
+        digest, lengths = self._write_rows(planned, paths, folder)
+        self._counts["images"] = len(set(paths.values()))
+        self._notes += self._remarks()
+        drawn = can_draw()
+        if drawn:
+            limit = self._fitter.limits
+            draw_lengths(self._whole_prompts, limit.total - limit.room, folder / FIGURE)
+        else:
+            self._notes.append(f"no {FIGURE}: it needs matplotlib (pip install 'ffr-eval[train]')")
+        manifest = DataManifest(
+            stage=request.stage,
+            benchmark=BenchmarkRecord(benchmark.name, benchmark.content_hash),
+            split=request.split,
+            model=ModelRecord(self._loaded.name, self._loaded.revision),
+            max_pixels=request.max_pixels,
+            min_pixels=request.min_pixels,
+            max_length=self._fitter.limits.total,
+            max_new_tokens=self._fitter.limits.room or None,
+            language=request.language,
+            prompt_hash=prompt_hash(request.language, "in_place", captions=False),
+            overlong=request.overlong,
+            counts={name: self._counts[name] for name in _COUNTED},
+            lengths=lengths,
+            overlap=overlap,
+            encoder=None if self._vectors is None else self._vectors.record,
+            versions=package_versions(["transformers"]),
+            n_rows=len(planned),
+            hash=digest,
+        )
+        report = Report(request.out, manifest, tuple(self._left_out), tuple(self._notes))
+        (folder / REPORT).write_text(report.markdown(), encoding="utf-8")
+        write_json(folder / MANIFEST, manifest)
+        return report
+
+    def _limits(self) -> Limits:
+        request, context = self._request, self._loaded.context
+        total = request.max_length
+        if context is not None and total > context:
+            self._notes.append(
+                f"the model reads {context:,} tokens at most: that is the limit, and not {total:,}"
+            )
+            total = context
+        room = request.max_completion if request.stage == "grpo" else 0
+        if room >= total:
+            message = f"{room:,} tokens for the answer leave no room for a prompt in {total:,}"
+            raise InputError(message, field="--max-completion", remedy="give a smaller number")
+        return Limits(total, room)
+
+    # --- Overlap
+
+    def _without_overlap(self, rows: Sequence[int]) -> tuple[dict[str, Any], list[int]]:
+        """What was found, for the manifest; and the samples that stay."""
+        benchmark, request = self._benchmark, self._request
+        given = [
+            evaluation_set(other)
+            for other in request.check_against
+            if other.content_hash != benchmark.content_hash
+        ]
+        own = other_splits(benchmark, request.split)
+        others = [other for other in (own, *given) if other.rows]
+        train = training_set(benchmark, request.split)
+        n_dialogues = sum(len(known.rows) for known in (train, *others))
+        self._progress.begin("comparing with evaluation data", n_dialogues)
+        found = find_overlap(train, others, request.similarity, self._progress.advance)
+        dialogue_of = benchmark.queries.dialogue
+        inside = [row for row in rows if int(dialogue_of[row]) in found.rows]
+        if inside and request.overlap == "refuse":
+            self._refuse_overlap(found, len(inside))
+        dropped = set(inside) if request.overlap == "drop" else set()
+        self._counts["dropped_overlap"] = len(dropped)
+        ids = benchmark.dialogues.dialogue_id
+        gone = {ids[int(dialogue_of[row])] for row in dropped}
+        images = [pair for pair in found.images if pair.dialogue_id not in gone]
+        record = {
+            "policy": request.overlap,
+            "similarity": request.similarity,
+            "against": [
+                {
+                    "benchmark": other.benchmark.name,
+                    "hash": other.benchmark.content_hash,
+                    "splits": list(other.splits),
+                    "dialogues": len(other.rows),
+                }
+                for other in others
+            ],
+            "dialogues": len(found.rows),
+            "samples": len(inside),
+            "pairs": [asdict(pair) for pair in found.pairs[:_NAMED]],
+            "images_compared": found.n_images,
+            "images": len(images),
+            "image_pairs": [asdict(pair) for pair in images[:_NAMED]],
+        }
+        return record, [row for row in rows if row not in dropped]
+
+    def _refuse_overlap(self, found: Overlap, n_samples: int) -> None:
+        pair = found.pairs[0]
+        splits = ", ".join(pair.splits)
+        raise InputError(
+            f"{len(found.rows)} dialogues with {n_samples} samples are in the evaluation data;"
+            f" first {pair.dialogue_id!r}, which is {pair.other_dialogue_id!r} of"
+            f" {pair.benchmark} ({splits}), similarity {pair.similarity:.2f}",
+            file=self._benchmark.root,
+            field="--overlap",
+            remedy="leave such samples out (--overlap drop), or keep them (--overlap keep)",
+        )
+
+    # --- Lengths
+
+    def _plan(self, rows: Sequence[int]) -> Iterator[_Row]:
+        """What becomes a row, in the order of the benchmark."""
+        benchmark = self._benchmark
+        self._progress.begin("counting tokens", len(rows))
+        for start in range(0, len(rows), _AT_ONCE):
+            part = rows[start : start + _AT_ONCE]
+            samples = [benchmark.sample(row) for row in part]
+            for row, sample, found in zip(
+                part, samples, self._fitter.measured(samples), strict=True
+            ):
+                dialogue = int(benchmark.queries.dialogue[row])
+                self._whole_prompts.append(found.length.prompt)
+                if self._fitter.fits(found):
+                    self._counts["whole"] += 1
+                    yield _Row(dialogue, found, None)
+                elif self._request.overlong == "filter":
+                    self._leave_out(found, "filtered", "too long")
+                else:
+                    windows = self._fitter.windows(sample, found)
+                    if windows is None:
+                        self._leave_out(found, "dropped_turn", "a single turn is too long")
+                        continue
+                    self._counts["windowed"] += 1
+                    self._counts["windows"] += len(windows)
+                    if sample.gold is not None and (sample.gold.utt_ids or sample.gold.img_ids):
+                        self._counts["windows_without_gold"] += sum(map(_has_no_gold, windows))
+                    for window in windows:
+                        yield _Row(dialogue, window, window.view.part)
+            self._progress.advance(len(part))
+
+    def _leave_out(self, found: Measured, name: str, reason: str) -> None:
+        self._counts[name] += 1
+        sample_id = found.view.sample.sample_id
+        self._left_out.append(LeftOut(sample_id, found.length.total, reason))
+
+    def _refuse_nothing(self) -> None:
+        counts = self._counts
+        why = f"{counts['dropped_overlap']} samples are in the evaluation data"
+        why += f", {len(self._left_out)} are too long"
+        remedy = "train on another split, raise --max-length, or use --overlap keep"
+        raise InputError(f"no row is left: {why}", file=self._benchmark.root, remedy=remedy)
+
+    def _remarks(self) -> list[str]:
+        notes = []
+        if self._lengths.decodes_images:
+            notes.append(
+                "images were decoded for their lengths: the processor's own arithmetic"
+                " does not give what it does"
+            )
+        tokenizer = self._loaded.tokenizer
+        first, plain = (
+            tokenizer("a", add_special_tokens=adds)["input_ids"] for adds in (True, False)
+        )
+        start = tokenizer.bos_token
+        template = str(self._loaded.processor.chat_template)
+        if first != plain and (start is None or start not in template):
+            notes.append(
+                "at inference this model's tokenizer adds tokens to a prompt that trainers"
+                " do not add"
+            )
+        return notes
+
+    # --- Writing
+
+    def _write_images(self, planned: Sequence[_Row], folder: Path) -> dict[tuple[str, int], str]:
+        """The path of each image that rows show, by dialogue id and the dialogue's image id."""
+        wanted = {}
+        for row in planned:
+            sample = row.found.view.sample
+            name = sample.dialogue.dialogue_id
+            for image in row.found.item.images:
+                img_id = _original(row.found, image.img_id)
+                wanted.setdefault((name, img_id), (name, img_id, image, sample.sample_id))
+        self._progress.begin("writing images", len(wanted))
+        writer = ImageWriter(folder, self._loaded.fit)
+        paths = writer.write(list(wanted.values()), self._progress.advance)
+        root = self._benchmark.root
+        if paths and root is not None and (root / NOTICE).is_file():
+            shutil.copyfile(root / NOTICE, folder / IMAGES / NOTICE)
+        return paths
+
+    def _write_rows(
+        self, planned: Sequence[_Row], paths: dict[tuple[str, int], str], folder: Path
+    ) -> tuple[str, dict[str, dict[str, float]]]:
+        """The hash of the rows, and statistics of their lengths."""
+        self._progress.begin("writing rows", len(planned))
+        digest = hashlib.sha256()
+        record = self._sft_row if self._request.stage == "sft" else self._grpo_row
+        with (folder / ROWS).open("wb") as stream:
+            for row in planned:
+                found = row.found
+                name = found.view.sample.dialogue.dialogue_id
+                images = [
+                    paths[name, _original(found, image.img_id)] for image in found.item.images
+                ]
+                self._counts["negative"] += _has_no_gold(found)
+                line = encode_line(record(row, images, folder))
+                digest.update(line)
+                stream.write(line)
+                self._progress.advance(1)
+        prompts = [row.found.length.prompt for row in planned]
+        completions = [row.found.length.completion for row in planned]
+        totals = [row.found.length.total for row in planned]
+        lengths = {
+            "prompt": _statistics(prompts),
+            "completion": _statistics(completions),
+            "total": _statistics(totals),
+        }
+        return f"sha256:{digest.hexdigest()}", lengths
+
+    def _sft_row(self, row: _Row, images: list[str], folder: Path) -> dict[str, Any]:
+        del folder
+        return self._row(row, images, {"completion": row.found.item.completion})
+
+    def _grpo_row(self, row: _Row, images: list[str], folder: Path) -> dict[str, Any]:
+        found = row.found
+        known = ids_of(found.view.sample.dialogue)
+        more: dict[str, Any] = {
+            "solution": answer_text(found.gold.utt_ids, found.gold.img_ids),
+            "utt_ids": known.utt_ids,
+            "img_ids": known.img_ids,
+            "image_turn": [known.image_turns.get(i) for i in known.img_ids or ()],
+        }
+        if self._vectors is not None:
+            more["embeddings"] = self._vectors.write(folder, row.dialogue, found.view)
+        return self._row(row, images, more)
+
+    def _row(self, row: _Row, images: list[str], more: dict[str, Any]) -> dict[str, Any]:
+        found = row.found
+        sample = found.view.sample
+        return {
+            "sample_id": sample.sample_id,
+            "window": row.window,
+            "dialogue_id": sample.dialogue.dialogue_id,
+            "prompt": found.item.prompt,
+            **more,
+            "images": images,
+            "n_prompt_tokens": found.length.prompt,
+            "n_completion_tokens": found.length.completion,
+            "n_images": len(images),
+        }
+
+
+_COUNTED: Final = (
+    "samples",
+    "dropped_overlap",
+    "filtered",
+    "dropped_turn",
+    "whole",
+    "windowed",
+    "windows",
+    "windows_without_gold",
+    "negative",
+    "images",
+)
+
+
+def _has_no_gold(found: Measured) -> bool:
+    return not (found.gold.utt_ids or found.gold.img_ids)
+
+
+def _original(found: Measured, img_id: int) -> int:
+    """The dialogue's id of an image that a view shows."""
+    return img_id if found.view.img_ids is None else found.view.img_ids[img_id]
+
+
+def _statistics(values: Sequence[int]) -> dict[str, float]:
+    array = np.asarray(values)
+    low, median, high, top = np.percentile(array, [0, 50, 95, 100]).tolist()
+    return {"min": low, "median": median, "p95": high, "max": top}
+
+
+def _rows_of(benchmark: Benchmark, split: str) -> list[int]:
+    """The samples of a split that may be trained on.
+
+    Raises:
+        InputError: If there is none of that name, or it is for tests.
+    """
+    if split.casefold().startswith("test"):
+        raise InputError(
+            f"{split!r} is a test split: a model that was trained on it cannot be tested",
+            file=benchmark.root,
+            field="--split",
+            remedy="train on another split; `ffr data split` makes some",
+        )
+    if split not in benchmark.splits:
+        where = benchmark.root or benchmark.name
+        known = ", ".join(benchmark.splits)
+        remedy = f"splits here: {known}; give one with --split, or divide the benchmark: "
+        remedy += f"`ffr data split {where} --fractions train=0.8,dev=0.1,test=0.1`"
+        raise InputError(f"no split {split!r}", file=benchmark.root, field="--split", remedy=remedy)
+    return [int(row) for row in benchmark.rows(split)]
+
+
+def _refuse_full(out: Path) -> None:
+    remedy = "choose another place for --out, or remove what is there"
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise InputError("already exists", file=out, remedy=remedy)
+    if out.is_dir() and any(out.iterdir()):
+        raise InputError("is not empty", file=out, remedy=remedy)

@@ -1,0 +1,1 @@
+"""Training on TRL: supervised fine-tuning, GRPO, and what comes after."""
