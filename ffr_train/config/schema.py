@@ -62,12 +62,14 @@ class LoraSection(_Section, frozen=True):
         dropout: On their input.
         target: ``language`` is all linear layers of the language model; else the ends of module
             names as a list, or one regular expression for whole names.
+        stages: Which stages train adapters; the others train all weights of the language part.
     """
 
     r: Positive = 8
     alpha: Annotated[float, Meta(gt=0)] = 32
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.05
     target: str | list[str] = "language"
+    stages: list[Stage] = msgspec.field(default_factory=lambda: ["sft", "grpo"])
 
 
 class SftSection(_Section, frozen=True):
@@ -204,6 +206,10 @@ class TrainConfig:
             remedy = "add it; `ffr train init` writes a file that has both stages"
             raise InputError(f"has no section {name!r}", file=self.file, remedy=remedy)
         return section
+
+    def lora_of(self, stage: Stage) -> LoraSection | None:
+        """The adapters of a stage; ``None`` where it trains all weights of the language part."""
+        return None if self.lora is None or stage not in self.lora.stages else self.lora
 
     def problem(self, field: str, message: str, remedy: str | None = None) -> InputError:
         """An error that names the line of a field, such as ``grpo.start``, or its override."""

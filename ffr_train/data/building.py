@@ -6,8 +6,8 @@ import hashlib
 import shutil
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from ffr_eval.markup import answer_text
 from ffr_eval.prompt import prompt_hash
 from ffr_eval.provenance import package_versions
 from ffr_eval.writing import cannot_write, work_folder
+from ffr_train.data.choosing import rows_of_split, without_overlap
 from ffr_train.data.figure import FIGURE, can_draw, draw_lengths
 from ffr_train.data.fitting import Fitter, Limits
 from ffr_train.data.images import ImageWriter
@@ -31,8 +32,8 @@ from ffr_train.data.manifest import (
     DataManifest,
     ModelRecord,
 )
-from ffr_train.data.overlap import evaluation_set, find_overlap, other_splits, training_set
 from ffr_train.data.processor import load_processor
+from ffr_train.data.progress import Quiet
 from ffr_train.data.report import REPORT, LeftOut, Report
 from ffr_train.data.rows import wording_of
 from ffr_train.data.vectors import RowVectors
@@ -44,30 +45,12 @@ if TYPE_CHECKING:
 
     from ffr_eval.benchmark import Benchmark
     from ffr_train.data.fitting import Measured
-    from ffr_train.data.overlap import Overlap
+    from ffr_train.data.images import Placed
     from ffr_train.data.processor import LoadedProcessor
+    from ffr_train.data.progress import Progress
     from ffr_train.data.request import DataRequest
 
 _AT_ONCE: Final = 128
-_NAMED: Final = 20
-
-
-class Progress(Protocol):
-    """Shows how far the work is."""
-
-    def begin(self, what: str, total: int) -> None:
-        """Another part of the work begins."""
-
-    def advance(self, number: int) -> None:
-        """So much more of it is done."""
-
-
-class _Quiet:
-    def begin(self, what: str, total: int) -> None:
-        pass
-
-    def advance(self, number: int) -> None:
-        pass
 
 
 def build(benchmark: Benchmark, request: DataRequest, progress: Progress | None = None) -> Report:
@@ -79,9 +62,9 @@ def build(benchmark: Benchmark, request: DataRequest, progress: Progress | None 
         MissingExtraError: If what training needs is not installed.
         FfrError: If the disk is full.
     """
-    progress = progress or _Quiet()
+    progress = progress or Quiet()
     _refuse_full(request.out)
-    rows = _rows_of(benchmark, request.split)
+    rows = rows_of_split(benchmark, request.split)
     with work_folder(request.out.resolve(), "data") as work, ExitStack() as stack:
         whole = work / "folder"
         whole.mkdir()
@@ -143,7 +126,7 @@ class _Builder:
         self._notes: list[str] = list(benchmark.warnings)
         self._counts: Counter[str] = Counter()
         self._left_out: list[LeftOut] = []
-        self._whole_prompts: list[int] = []
+        self._prompts: tuple[list[int], list[int]] = ([], [])  # that fit, and that do not
         limits = self._limits()
         self._lengths = Lengths(loaded)
         wording = wording_of(loaded.processor, request.language)
@@ -153,13 +136,18 @@ class _Builder:
         """Write the folder; the manifest comes last."""
         benchmark, request = self._benchmark, self._request
         self._counts["samples"] = len(rows)
-        overlap, known = self._without_overlap(rows)
+        chosen = without_overlap(benchmark, request, rows, self._progress)
+        self._counts["dropped_overlap"] = chosen.n_dropped
         if self._vectors is not None:
-            dialogues = benchmark.queries.dialogue[np.asarray(known, dtype=np.int64)]
+            dialogues = benchmark.queries.dialogue[np.asarray(chosen.rows, dtype=np.int64)]
             self._vectors.check(dict.fromkeys(dialogues.tolist()))
-            if self._vectors.text_only:
-                self._notes.append("the encoder reads no images: images have no vectors")
-        planned = list(self._plan(known))
+            if self._vectors.n_without:
+                self._notes.append(
+                    f"{self._vectors.n_without:,} utterances and images have no vector (nothing to"
+                    " embed, or nothing that the encoder reads): coherence of answers with one of"
+                    " them cannot be rewarded"
+                )
+        planned = list(self._plan(chosen.rows))
         if not planned:
             self._refuse_nothing()
         paths = self._write_images(planned, folder)
@@ -169,7 +157,7 @@ class _Builder:
         drawn = can_draw()
         if drawn:
             limit = self._fitter.limits
-            draw_lengths(self._whole_prompts, limit.total - limit.room, folder / FIGURE)
+            draw_lengths(*self._prompts, limit.total - limit.room, folder / FIGURE)
         else:
             self._notes.append(f"no {FIGURE}: it needs matplotlib (pip install 'ffr-eval[train]')")
         manifest = DataManifest(
@@ -186,7 +174,7 @@ class _Builder:
             overlong=request.overlong,
             counts={name: self._counts[name] for name in _COUNTED},
             lengths=lengths,
-            overlap=overlap,
+            overlap=chosen.overlap,
             encoder=None if self._vectors is None else self._vectors.record,
             versions=package_versions(["transformers"]),
             n_rows=len(planned),
@@ -211,64 +199,6 @@ class _Builder:
             raise InputError(message, field="--max-completion", remedy="give a smaller number")
         return Limits(total, room)
 
-    # --- Overlap
-
-    def _without_overlap(self, rows: Sequence[int]) -> tuple[dict[str, Any], list[int]]:
-        """What was found, for the manifest; and the samples that stay."""
-        benchmark, request = self._benchmark, self._request
-        given = [
-            evaluation_set(other)
-            for other in request.check_against
-            if other.content_hash != benchmark.content_hash
-        ]
-        own = other_splits(benchmark, request.split)
-        others = [other for other in (own, *given) if other.rows]
-        train = training_set(benchmark, request.split)
-        n_dialogues = sum(len(known.rows) for known in (train, *others))
-        self._progress.begin("comparing with evaluation data", n_dialogues)
-        found = find_overlap(train, others, request.similarity, self._progress.advance)
-        dialogue_of = benchmark.queries.dialogue
-        inside = [row for row in rows if int(dialogue_of[row]) in found.rows]
-        if inside and request.overlap == "refuse":
-            self._refuse_overlap(found, len(inside))
-        dropped = set(inside) if request.overlap == "drop" else set()
-        self._counts["dropped_overlap"] = len(dropped)
-        ids = benchmark.dialogues.dialogue_id
-        gone = {ids[int(dialogue_of[row])] for row in dropped}
-        images = [pair for pair in found.images if pair.dialogue_id not in gone]
-        record = {
-            "policy": request.overlap,
-            "similarity": request.similarity,
-            "against": [
-                {
-                    "benchmark": other.benchmark.name,
-                    "hash": other.benchmark.content_hash,
-                    "splits": list(other.splits),
-                    "dialogues": len(other.rows),
-                }
-                for other in others
-            ],
-            "dialogues": len(found.rows),
-            "samples": len(inside),
-            "pairs": [asdict(pair) for pair in found.pairs[:_NAMED]],
-            "images_compared": found.n_images,
-            "images": len(images),
-            "image_pairs": [asdict(pair) for pair in images[:_NAMED]],
-        }
-        return record, [row for row in rows if row not in dropped]
-
-    def _refuse_overlap(self, found: Overlap, n_samples: int) -> None:
-        pair = found.pairs[0]
-        splits = ", ".join(pair.splits)
-        raise InputError(
-            f"{len(found.rows)} dialogues with {n_samples} samples are in the evaluation data;"
-            f" first {pair.dialogue_id!r}, which is {pair.other_dialogue_id!r} of"
-            f" {pair.benchmark} ({splits}), similarity {pair.similarity:.2f}",
-            file=self._benchmark.root,
-            field="--overlap",
-            remedy="leave such samples out (--overlap drop), or keep them (--overlap keep)",
-        )
-
     # --- Lengths
 
     def _plan(self, rows: Sequence[int]) -> Iterator[_Row]:
@@ -282,8 +212,9 @@ class _Builder:
                 part, samples, self._fitter.measured(samples), strict=True
             ):
                 dialogue = int(benchmark.queries.dialogue[row])
-                self._whole_prompts.append(found.length.prompt)
-                if self._fitter.fits(found):
+                fits = self._fitter.fits(found)
+                self._prompts[0 if fits else 1].append(found.length.prompt)
+                if fits:
                     self._counts["whole"] += 1
                     yield _Row(dialogue, found, None)
                 elif self._request.overlong == "filter":
@@ -337,7 +268,7 @@ class _Builder:
 
     def _write_images(self, planned: Sequence[_Row], folder: Path) -> dict[tuple[str, int], str]:
         """The path of each image that rows show, by dialogue id and the dialogue's image id."""
-        wanted = {}
+        wanted: dict[tuple[str, int], Placed] = {}
         for row in planned:
             sample = row.found.view.sample
             name = sample.dialogue.dialogue_id
@@ -441,28 +372,6 @@ def _statistics(values: Sequence[int]) -> dict[str, float]:
     array = np.asarray(values)
     low, median, high, top = np.percentile(array, [0, 50, 95, 100]).tolist()
     return {"min": low, "median": median, "p95": high, "max": top}
-
-
-def _rows_of(benchmark: Benchmark, split: str) -> list[int]:
-    """The samples of a split that may be trained on.
-
-    Raises:
-        InputError: If there is none of that name, or it is for tests.
-    """
-    if split.casefold().startswith("test"):
-        raise InputError(
-            f"{split!r} is a test split: a model that was trained on it cannot be tested",
-            file=benchmark.root,
-            field="--split",
-            remedy="train on another split; `ffr data split` makes some",
-        )
-    if split not in benchmark.splits:
-        where = benchmark.root or benchmark.name
-        known = ", ".join(benchmark.splits)
-        remedy = f"splits here: {known}; give one with --split, or divide the benchmark: "
-        remedy += f"`ffr data split {where} --fractions train=0.8,dev=0.1,test=0.1`"
-        raise InputError(f"no split {split!r}", file=benchmark.root, field="--split", remedy=remedy)
-    return [int(row) for row in benchmark.rows(split)]
 
 
 def _refuse_full(out: Path) -> None:

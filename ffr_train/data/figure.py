@@ -21,12 +21,13 @@ def can_draw() -> bool:
     return find_spec("matplotlib") is not None
 
 
-def draw_lengths(lengths: Sequence[int], limit: int, path: Path) -> None:
+def draw_lengths(within: Sequence[int], longer: Sequence[int], limit: int, path: Path) -> None:
     """Draw the lengths of whole samples.
 
     Args:
-        lengths: Tokens of each prompt, before anything was divided or left out.
-        limit: Tokens that a prompt may have.
+        within: Tokens of the prompts of those that fit.
+        longer: Tokens of the prompts of those that were divided or left out.
+        limit: Tokens that a prompt may have, at most.
         path: The file to write.
     """
     from matplotlib import rc_context
@@ -34,17 +35,14 @@ def draw_lengths(lengths: Sequence[int], limit: int, path: Path) -> None:
     from matplotlib.figure import Figure
 
     style: Any = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}
-    values = np.asarray(lengths, dtype=np.int64)
-    top = max(int(values.max(initial=1)), limit) * 1.02
-    edges = np.linspace(0, top, _BINS + 1)
+    top = max(max(within, default=1), max(longer, default=1), limit) * 1.02
+    edges = np.linspace(0, top, _BINS + 1).tolist()
     with rc_context(style):
         figure = Figure(figsize=(7.0, 3.2), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
-        within = values[values <= limit]
-        longer = values[values > limit]
         axes.hist(within, edges, color=_BLUE, label=f"within the limit: {len(within):,}")
-        if len(longer):
+        if longer:
             axes.hist(longer, edges, color=_ORANGE, label=f"longer: {len(longer):,}")
         axes.axvline(limit, color=_GREY, linestyle="--", linewidth=1)
         axes.annotate(

@@ -44,7 +44,10 @@ class UnusableImage(Exception):  # noqa: N818 - becomes an InputError where the 
 def refused(sample_id: str, unusable: UnusableImage) -> InputError:
     """The error for an image that cannot be used."""
     image = unusable.image
-    why = "it has no file" if image.file is None else unusable.problem.message
+    why = "it has no file"
+    if image.file is not None:
+        named = f"image {image.img_id} ({image.file.name}): "
+        why = unusable.problem.message.removeprefix(named)
     return InputError(
         f"sample {sample_id!r}: image {image.img_id} cannot be used: {why}",
         file=image.file,

@@ -98,7 +98,8 @@ def load_processor(
     config = _config(folder)
     _check_kind(folder, config)
     with loading(folder):
-        processor = AutoProcessor.from_pretrained(str(folder), local_files_only=True)
+        kind: Any = AutoProcessor
+        processor = kind.from_pretrained(str(folder), local_files_only=True)
     if getattr(processor, "image_processor", None) is None:
         raise _no_processor(folder)
     tokenizer = processor.tokenizer

@@ -61,11 +61,9 @@ class Report:
         """For a terminal."""
         manifest = self.manifest
         counts, lengths = manifest.counts, manifest.lengths
+        rows, samples = f"{manifest.n_rows:,}", f"{counts['samples']:,}"
         lines = [
-            (
-                f"rows      {_plain(manifest.n_rows)} of {_plain(counts['samples'])} samples of split"
-                f" {manifest.split!r}"
-            ),
+            f"rows      {rows} of {samples} samples of split {manifest.split!r}",
             f"tokens    {_span(lengths['total'])} with answer; at most {manifest.max_length:,}",
         ]
         if counts["windowed"]:
@@ -184,19 +182,17 @@ def _overlap(overlap: dict[str, Any]) -> list[str]:
     ]
     if not against:
         return ["Nothing to compare with: there are no other splits, and no `--check-against`."]
+    found = f"{overlap['dialogues']:,} training dialogues with {overlap['samples']:,} samples"
+    images = f"{overlap['images']:,} of {overlap['images_compared']:,} training images"
     lines = [
-        (
-            f"Compared with {'; '.join(against)}. Dialogues are taken to be the same from a similarity"
-            f" of {overlap['similarity']:g} on (the share of three-word pieces in common)."
-        ),
+        f"Compared with {'; '.join(against)}.",
+        f"Two dialogues count as the same from a similarity of {overlap['similarity']:g} on:",
+        "the share of three-word pieces that they have in common.",
         "",
+        f"- {found} are in the evaluation data (policy: {overlap['policy']}).",
         (
-            f"- {overlap['dialogues']:,} training dialogues with {overlap['samples']:,} samples are in"
-            f" the evaluation data (policy: {overlap['policy']})."
-        ),
-        (
-            f"- {overlap['images']:,} of {overlap['images_compared']:,} training images have the very"
-            " file of an image there (dialogues that were left out not counted)."
+            f"- {images} have the very file of an image there; dialogues that were left out are not"
+            " counted."
         ),
     ]
     if overlap["pairs"]:

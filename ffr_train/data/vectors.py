@@ -36,6 +36,10 @@ class RowVectors:
         spec: The encoder, as ``ffr embed`` takes it.
         store: The folder of the store; by default that of the user.
 
+    Attributes:
+        record: The encoder, for the manifest.
+        n_without: Elements that have no vector, of the dialogues that were checked.
+
     Raises:
         InputError: If there are no embeddings of that encoder.
     """
@@ -54,6 +58,7 @@ class RowVectors:
         self._elements = BenchmarkElements(benchmark, self._record.roles)
         self._reads_images = "image" in self._record.modalities
         self._written: set[str] = set()
+        self.n_without = 0
         self.record = EncoderRecord(self._record.label, self._record.id)
 
     def __enter__(self) -> RowVectors:
@@ -67,11 +72,6 @@ class RowVectors:
         trace: TracebackType | None,
     ) -> None:
         self._space.__exit__(kind, error, trace)
-
-    @property
-    def text_only(self) -> bool:
-        """Whether the encoder reads no images."""
-        return not self._reads_images
 
     def check(self, rows: Iterable[int]) -> None:
         """Look whether everything of some dialogues was given to the encoder.
@@ -88,6 +88,8 @@ class RowVectors:
             missing["utterances"] += self._missing(found.text_keys)
             if self._reads_images:
                 missing["images"] += self._missing(found.image_keys)
+            else:
+                self.n_without += len(found.image_keys)
         lacking = [f"{number:,} {what}" for what, number in missing.items() if number]
         if not lacking:
             return
@@ -116,7 +118,8 @@ class RowVectors:
         if path not in self._written:
             self._written.add(path)
             (folder / EMBEDDINGS).mkdir(exist_ok=True)
-            np.savez(folder / path, **self._vectors(row, view))
+            arrays: dict[str, Any] = self._vectors(row, view)
+            np.savez(folder / path, **arrays)
         return path
 
     def _command(self, encoder: str) -> str:
@@ -144,8 +147,10 @@ class RowVectors:
 
     def _missing(self, keys: Iterable[bytes | None]) -> int:
         """How many were never given to the encoder."""
-        asked = [key for key in keys if key is not None]
+        every = list(keys)
+        asked = [key for key in every if key is not None]
         _, there = self._space.read(asked)
+        self.n_without += len(every) - int(there.sum())
         absent = [key for key, found in zip(asked, there.tolist(), strict=True) if not found]
         failed = self._space.failures(absent) if absent else {}
         return sum(key not in failed for key in absent)

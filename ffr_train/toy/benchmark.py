@@ -36,7 +36,7 @@ THINGS: Final = {
     "roses": (210, 40, 70),
     "snow": (240, 240, 245),
 }
-"""What turns are about, and the colour of its pictures."""
+"""What turns may be about, and the colour of its pictures."""
 SPEAKERS: Final = ("Ann", "Bob")
 REMARKS: Final = (
     "I like {}",
@@ -47,7 +47,7 @@ REMARKS: Final = (
     "so many {}",
 )
 QUERIES: Final = {"all": "all about {}", "images": "only pictures of {}"}
-SPLITS: Final = {"train": 1000, "validation": 40, "test": 80}
+SPLITS: Final = {"train": 2000, "validation": 50, "test": 100}
 """Dialogues of each split."""
 SIDE: Final = 28
 """Pixels of a picture's side: one token of Qwen2-VL."""
@@ -59,6 +59,7 @@ class ToyOptions:
 
     Attributes:
         splits: Dialogues of each split.
+        kinds: How many of :data:`THINGS` there are.
         turns: The least and the greatest number of turns.
         things: How many things a dialogue is about.
         queries: Queries of a dialogue.
@@ -67,8 +68,9 @@ class ToyOptions:
     """
 
     splits: Mapping[str, int] | None = None
-    turns: tuple[int, int] = (4, 8)
-    things: int = 3
+    kinds: int = 4
+    turns: tuple[int, int] = (3, 5)
+    things: int = 2
     queries: int = 2
     picture_share: float = 0.35
     seed: int = 0
@@ -107,7 +109,8 @@ def _dialogue(
     split: str,
     name: str,
 ) -> None:
-    things = draw.sample(sorted(THINGS), options.things)
+    kinds = sorted(THINGS)[: options.kinds]
+    things = draw.sample(kinds, options.things)
     turns, images = [], []
     about_turn: list[str] = []
     about_image: list[str] = []
@@ -127,7 +130,7 @@ def _dialogue(
         text = draw.choice(REMARKS).format(thing)
         turns.append(TurnRecord(utt_id, SPEAKERS[utt_id % 2], text, shown))
     writer.add_dialogue(DialogueRecord(name, tuple(turns), tuple(images), "en"))
-    absent = [thing for thing in sorted(THINGS) if thing not in things]
+    absent = [thing for thing in kinds if thing not in things]
     for number in range(options.queries):
         thing = draw.choice(absent) if draw.random() < 0.15 else draw.choice(things)
         form = "images" if draw.random() < 0.25 else "all"

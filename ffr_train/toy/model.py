@@ -28,6 +28,7 @@ CHAT_TEMPLATE: Final = (
 _SPECIAL: Final = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 _VISION: Final = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 _LARGEST_ID: Final = 99
+_CERTAINTY: Final = 4.0
 _TEXTS: Final = 400
 """Dialogues that the vocabulary is learnt from."""
 
@@ -45,8 +46,8 @@ class ToySize:
         seed: Of the weights.
     """
 
-    width: int = 128
-    layers: int = 3
+    width: int = 64
+    layers: int = 4
     heads: int = 4
     vocabulary: int = 1200
     context: int = 2048
@@ -133,6 +134,9 @@ def build_model(folder: Path, benchmark: Path, size: ToySize | None = None) -> N
         model: Any = Qwen2VLForConditionalGeneration(config)
     finally:
         torch.random.set_rng_state(generator)
+    with torch.no_grad():
+        # Large enough for a model to be certain of a token, also where only adapters are trained.
+        model.lm_head.weight.mul_(_CERTAINTY)
     model.generation_config.eos_token_id = identify("<|im_end|>")
     model.generation_config.pad_token_id = identify("<|endoftext|>")
     folder.mkdir(parents=True, exist_ok=True)

@@ -36,6 +36,18 @@ class FragmentGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             images = [each or [] for each in images]
         return ids, images, fields
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """As transformers does; and the trained adapter too.
+
+        Where a checkpoint has the adapter that training started from in a folder of its own
+        (``ref``), transformers 5.19 loads only that, and the trained one would be lost.
+        """
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        trained = self.model if model is None else model
+        if "ref" in getattr(trained, "peft_config", {}):
+            trained.load_adapter(resume_from_checkpoint, "default", is_trainable=True)
+            trained.set_adapter("default")
+
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Any:
         """As TRL does, and write the answers down."""
         scored = super()._generate_and_score_completions(inputs)

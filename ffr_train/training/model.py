@@ -55,6 +55,7 @@ def load_trainee(config: TrainConfig, stage: Stage) -> Trainee:
         InputError: If the model has no processor, is not complete, or does not fit the adapter or
             the settings.
     """
+    lora = config.lora_of(stage)
     start = config.grpo.start if stage == "grpo" and config.grpo is not None else None
     adapter = start if start is not None and (start / ADAPTER_CONFIG).is_file() else None
     if start is not None and adapter is None and not (start / "config.json").is_file():
@@ -69,15 +70,19 @@ def load_trainee(config: TrainConfig, stage: Stage) -> Trainee:
     revision = files_hash(
         (path.relative_to(loaded.folder).as_posix(), path) for path in model_files(loaded.folder)
     )
-    if config.model.freeze_vision or config.lora is not None:
+    if config.model.freeze_vision or lora is not None:
         freeze_vision(model)
+    if adapter is not None and lora is None:
+        message = f"{adapter} is an adapter, and this stage is to train all weights"
+        remedy = "name grpo in lora.stages, or start from what `ffr train merge` makes of it"
+        raise config.problem("grpo.start", message, remedy)
     if adapter is not None:
         model = _adapted(config, model, adapter, name)
         revision += "+" + files_hash(
             (file, adapter / file) for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
         )
         return Trainee(model, loaded, name, revision, None, kernels)
-    new = None if config.lora is None else lora_config(config, model, config.lora)
+    new = None if lora is None else lora_config(config, model, lora)
     return Trainee(model, loaded, name, revision, new, kernels)
 
 
@@ -160,7 +165,7 @@ def _weights(config: TrainConfig, stage: Stage, loaded: LoadedProcessor) -> Any:
 
     how = precision(config, stage)
     # All weights are trained in float32 and computed with in half precision; frozen ones need not.
-    adapted = config.lora is not None and how.dtype == "bfloat16"
+    adapted = config.lora_of(stage) is not None and how.dtype == "bfloat16"
     dtype = torch.bfloat16 if adapted else torch.float32
     with loading(loaded.folder):
         model, info = AutoModelForImageTextToText.from_pretrained(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ffr_eval.errors import FfrError
+from ffr_eval.errors import FfrError, InputError
 from ffr_train.config import check_trainer, trainer_config
 from ffr_train.data import load_rows, read_manifest
 from ffr_train.training import record as records
@@ -116,6 +116,7 @@ class TrainingSession(ABC):
         self.data.num_rows  # noqa: B018 - reads and checks the rows before a model is loaded
         _ = self.held
         self.args = trainer_config(self.config, self.stage, **self.trainer_settings())
+        self._check_devices()
         first = self.args.process_index == 0
         if not first:
             self._note = _silent
@@ -129,6 +130,16 @@ class TrainingSession(ABC):
     def note(self, text: str) -> None:
         """Tell people something, once."""
         self._note(text)
+
+    def _check_devices(self) -> None:
+        """Refuse several GPUs in one process, which TRL cannot use."""
+        if self.args.n_gpu > 1:
+            launch = f"accelerate launch --num_processes {self.args.n_gpu}"
+            command = f"{launch} -m ffr_eval train {self.stage} {self.config.file}"
+            raise InputError(
+                f"{self.args.n_gpu} GPUs are visible, and one process uses one",
+                remedy=f"{command}; or show it one: CUDA_VISIBLE_DEVICES=0",
+            )
 
     def _check_data(self) -> None:
         manifest = self.manifest

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image as Picture
+from PIL import ImageFile
+from PIL.PngImagePlugin import PngInfo
 
 from ffr_eval.picture_size import Fit, picture_of, size_of
 from ffr_eval.types import Image
@@ -43,6 +45,58 @@ def test_the_header_says_which_way_up(tmp_path: Path, orientation: int) -> None:
     exif[0x0112] = orientation
     picture.save(file, exif=exif)
     assert size_of(Image(0, file), FIT) == picture_of(Image(0, file), FIT).size
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("key", [None, "Comment", "Raw profile type exif", "XML:com.adobe.xmp"])
+@pytest.mark.parametrize("orientation", [None, 1, 6])
+def test_a_png_is_not_decoded_for_its_size(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    late: bool,
+    key: str | None,
+    orientation: int | None,
+) -> None:
+    """Unless it has metadata, which may stand after the pixels."""
+    file = tmp_path / "image.png"
+    picture = Picture.new("RGB", (90, 40), "red")
+    exif, texts = Picture.Exif(), PngInfo()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    if key is not None:
+        text = "exif\n0\n" if key.startswith("Raw") else '<x tiff:Orientation="8"/>'
+        texts.add_itxt(key, text) if key.startswith("XML") else texts.add_text(key, text)
+    picture.save(file, exif=exif if orientation is not None else None, pnginfo=texts)
+    if late:
+        chunks = _chunks(file.read_bytes())
+        late_chunks = [chunk for chunk in chunks if chunk[4:8] in {b"eXIf", b"tEXt", b"iTXt"}]
+        first = [chunk for chunk in chunks if chunk not in late_chunks]
+        whole = [*first[:-1], *late_chunks, first[-1]]
+        file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(whole))
+    expected = picture_of(Image(0, file), FIT).size
+    decoded: list[int] = []
+    real = ImageFile.ImageFile.load
+    monkeypatch.setattr(
+        ImageFile.ImageFile, "load", lambda self: (decoded.append(1), real(self))[1]
+    )
+    assert size_of(Image(0, file), FIT) == expected
+    assert expected == (
+        (40, 90)
+        if orientation == 6 or ((key or "").startswith("XML") and orientation is None)
+        else (90, 40)
+    )
+    if orientation is None and key in {None, "Comment"}:
+        assert not decoded
+
+
+def _chunks(data: bytes) -> list[bytes]:
+    """The chunks of a PNG."""
+    found, place = [], 8
+    while place < len(data):
+        end = place + 12 + int.from_bytes(data[place : place + 4])
+        found.append(data[place:end])
+        place = end
+    return found
 
 
 @pytest.mark.parametrize("name", VISION)

@@ -57,7 +57,7 @@ def copied(checkpoints: dict[str, Path], tmp_path: Path) -> Callable[[str], Path
 
 @pytest.fixture(scope="session")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Dialogues ``none``, ``one`` and ``three`` with so many images, in training and in other splits.
+    """Dialogues ``none``, ``one`` and ``three`` with so many images, and one in the test split.
 
     Each has 8 turns, 10 to 17; ``one`` is Chinese, and ``none`` says what looks like special
     tokens. Image 3 of ``three`` is shown twice.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from ffr_eval.types import Sample
     from tests.conftest import Result
 
 MODELS = ("qwen2_vl", "qwen2_5_vl")
@@ -39,13 +40,10 @@ class Made:
         self.prompts = PromptBuilder(options)
         self.preparation = Preparation(load_wording(find_source(options), options), options)
 
-    def request(self, sample_id: str) -> ChatRequest:
-        sample = self.samples[sample_id]
+    def at_inference(self, sample: Sample) -> dict[str, Any]:
+        """What the model is given for a sample, or for a window of it."""
         messages: tuple[Message, ...] = self.prompts.messages(sample)
-        return ChatRequest(sample_id, 0, messages, sample.dialogue.dialogue_id)
-
-    def at_inference(self, sample_id: str) -> dict[str, Any]:
-        request = self.request(sample_id)
+        request = ChatRequest(sample.sample_id, 0, messages, sample.dialogue.dialogue_id)
         return self.preparation.inputs([request], [self.preparation.pictures(request)])
 
     def in_training(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -78,7 +76,7 @@ def test_prompts_are_those_of_inference(made: Made) -> None:
     assert [row["n_images"] for row in made.rows] == [0, 0, 1, 1, 4, 4]
     for row in made.rows:
         batch = made.in_training([row])
-        inputs = made.at_inference(row["sample_id"])
+        inputs = made.at_inference(made.samples[row["sample_id"]])
         n_prompt = inputs["input_ids"].shape[1]
         assert row["n_prompt_tokens"] == n_prompt
         assert torch.equal(batch["input_ids"][:, :n_prompt], inputs["input_ids"])

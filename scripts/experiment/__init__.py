@@ -1,0 +1,1 @@
+"""The training experiment: ``scripts/training_experiment.py``."""
