@@ -1,21 +1,22 @@
 """Which reward, and does the curriculum help? GRPO in six arms on synthetic dialogues.
 
     python scripts/training_experiment.py --size cpu --out experiment           # 25 minutes
-    python scripts/training_experiment.py --size cpu --out experiment --docs    # … and docs/experiments.md
+    python scripts/training_experiment.py --size cpu --out experiment --docs    # and the docs
     python scripts/training_experiment.py --size cpu --out experiment --plan    # only shows commands
 
 Draws dialogues with pictures and a small Qwen2-VL with random weights, trains it on gold answers
-until it answers in format but is often wrong, and goes on from there with GRPO under three rewards,
-each with and without the curriculum: same samples, steps, prompts a step and seed. All models answer
-the test split. Each step is an `ffr` command in a process of its own. What was done is kept in
-``--out``: the same command line goes on after a kill.
+until it answers in format but is often wrong, and goes on from there with GRPO under three
+rewards, each with and without the curriculum: same samples, steps, prompts a step and seed. All
+models answer the test split. Each step is an `ffr` command in a process of its own. What was done
+is kept in ``--out``: the same command line goes on after a kill.
 
-The arms: *f1* is profile `fixed` with the weights f1 1, format 0.3; *f1-coherence-fixed* has order 1
-as well; *f1-order-released* is profile `released` with the weights f1 1, order 1, format 0.3, where
-F1 and format too are those of the release: its format pays for nothing that a model writes here. No
-profile mixes terms of the two, and a reward that nobody has would tell little.
+The arms: *f1* is profile `fixed` with the weights f1 1, format 0.3; *f1-coherence-fixed* has
+order 1 as well. *f1-order-released* is profile `released` with f1 1, order 1, format 0.3: F1 and
+format too are those of the release, and its format pays for nothing that a model writes here. No
+profile mixes terms of the two.
 
-Writes results.json, results.md, curves.png and forest.png into ``--out``.
+Writes results.json, results.md, curves.png and forest.png into ``--out``; with ``--docs`` also the
+generated part of docs/experiments.md and its pictures.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ from typing import TYPE_CHECKING
 
 from experiment.figures import CURVES, FOREST, draw_curves, draw_forest
 from experiment.page import text_of, write_page
-from experiment.plan import evaluating, preparing, training
+from experiment.plan import evaluating, preparing, steps_of, training
 from experiment.results import collect
 from experiment.sizes import ARMS, SIZES, chosen_arms
 from experiment.steps import StepError, perform
+
 from ffr_eval.errors import FfrError
 from ffr_eval.writing import replacing
 
@@ -57,16 +59,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     size, folder = SIZES[chosen.size], chosen.out
     if chosen.plan:
-        for step in (*preparing(folder, size, chosen.seed), *training(None, size, arms)):
-            print(step.shown)
-        for step in evaluating(size, arms):
-            print(step.shown)
+        shown = (
+            *preparing(folder, size, chosen.seed),
+            *training("STEPS", arms),
+            *evaluating(size, arms),
+        )
+        print("\n".join(step.shown for step in shown))
         return 0
     try:
         (folder / "scores").mkdir(parents=True, exist_ok=True)
         for step in preparing(folder, size, chosen.seed):
             perform(step, folder)
-        for step in (*training(folder, size, arms), *evaluating(size, arms)):
+        steps = steps_of(folder, size)
+        for step in (*training(steps, arms), *evaluating(size, arms)):
             perform(step, folder)
         results = collect(folder, chosen.size, size, arms, chosen.seed)
     except (StepError, FfrError) as error:

@@ -34,7 +34,7 @@ _LAUNCH: Final = (
     "give accelerate a file: `ffr train init --launch fsdp2` or deepspeed_zero3",
 )
 _LIGER: Final = (
-    "is deprecated in TRL, in favour of kernels that the model is loaded with",
+    "the model is loaded, with its kernels, before the trainer gets it",
     "set model.kernels",
 )
 _COMMAND: Final = ("the command says what is done", "leave it out")

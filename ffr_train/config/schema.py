@@ -36,7 +36,8 @@ class ModelSection(_Section, frozen=True):
         path: A folder, or a name on the hub.
         dtype: Precision of the computation; ``auto``: see :mod:`ffr_train.config.precision`.
         attention: Implementation; ``auto``: flash attention where it is installed, else SDPA.
-        kernels: Whether to take fused kernels (Liger) from the hub; ``auto``: where they can be.
+        kernels: Whether to put in the fused kernels of liger-kernel; ``auto``: on a GPU, if it is
+            installed.
         max_pixels: Larger images are shrunk to this by the processor.
         min_pixels: Smaller ones are enlarged; ``None`` is the processor's own bound.
         freeze_vision: Whether the vision tower stays as it is; its merger is part of it.

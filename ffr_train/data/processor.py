@@ -19,20 +19,8 @@ if TYPE_CHECKING:
 
 PROCESSOR_FILES: Final = ("processor_config.json", "preprocessor_config.json")
 """One of them says what the processor of a model is."""
-DECIDING: Final = (
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "config.json",
-    "merges.txt",
-    *PROCESSOR_FILES,
-    "special_tokens_map.json",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "vocab.json",
-)
-"""Files that decide on the tokens of a prompt."""
+_OF_A_BATCH: Final = ("truncation", "padding")
+"""Settings of a tokenizer that change with its use."""
 _DOWNLOADED: Final = ("*.json", "*.jinja", "*.txt", "*.model")
 _HUB_NAME: Final = re.compile(r"[\w.-]+/[\w.-]+")
 _EXAMPLE: Final = "Qwen/Qwen2.5-VL-7B-Instruct"
@@ -54,7 +42,8 @@ class LoadedProcessor:
     Attributes:
         name: The model's: without the way to its folder.
         folder: Where its files are.
-        revision: A hash of configuration, tokenizer and processor.
+        revision: A hash of tokenizer, chat template and image processor; see
+            :func:`processor_revision`.
         processor: Of transformers; its bounds of images are set.
         fit: The sizes of images that it is to be given.
         context: Tokens that the model reads at most; ``None`` if nothing says so.
@@ -116,19 +105,35 @@ def load_processor(
         )
     processor.chat_template = template
     _check_template(processor, folder)
+    revision = processor_revision(processor)
     fit = bounded(processor, max_pixels, min_pixels)
-    return LoadedProcessor(name, folder, model_revision(folder), processor, fit, _context(config))
+    return LoadedProcessor(name, folder, revision, processor, fit, _context(config))
 
 
-def model_revision(folder: Path) -> str:
-    """A hash of the files of a model that decide on its tokens; not of its weights."""
-    digest = hashlib.sha256()
-    for name in sorted(DECIDING):
-        path = folder / name
-        if path.is_file():
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            digest.update(f"{len(name)}:{name}={content};".encode())
-    return f"sha256:{digest.hexdigest()}"
+def processor_revision(processor: Any) -> str:
+    """A hash of what decides on the tokens of a prompt: tokenizer, template, and image processor.
+
+    It is taken of what was loaded, not of files, so that a model that training has saved again has
+    that of the model it was made from; weights do not matter.
+    """
+    tokenizer = processor.tokenizer
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        words: Any = {
+            "vocabulary": tokenizer.get_vocab(),
+            "special": sorted(map(str, tokenizer.all_special_tokens)),
+        }
+    else:
+        words = json.loads(backend.to_str())
+        words = {name: words[name] for name in words if name not in _OF_A_BATCH}
+    identity = {
+        "class": type(processor).__name__,
+        "words": words,
+        "template": processor.chat_template,
+        "images": processor.image_processor.to_dict(),
+    }
+    text = json.dumps(identity, sort_keys=True, default=str)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _found(model: str) -> tuple[str, Path]:

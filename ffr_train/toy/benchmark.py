@@ -111,7 +111,8 @@ def _dialogue(
 ) -> None:
     kinds = sorted(THINGS)[: options.kinds]
     things = draw.sample(kinds, options.things)
-    turns, images = [], []
+    turns: list[TurnRecord] = []
+    images: list[ImageRecord] = []
     about_turn: list[str] = []
     about_image: list[str] = []
     for utt_id in range(draw.randint(*options.turns)):

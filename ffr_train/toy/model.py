@@ -66,18 +66,13 @@ def build_model(folder: Path, benchmark: Path, size: ToySize | None = None) -> N
         InputError: If the benchmark cannot be read.
     """
     import torch
-    from transformers import (
-        PreTrainedTokenizerFast,
-        Qwen2VLConfig,
-        Qwen2VLForConditionalGeneration,
-        Qwen2VLImageProcessor,
-        Qwen2VLProcessor,
-        Qwen2VLVideoProcessor,
-    )
+    import transformers
+
+    library: Any = transformers
 
     size = size or ToySize()
     words = _tokenizer(list(_texts(read_benchmark(benchmark))), size.vocabulary)
-    tokenizer: Any = PreTrainedTokenizerFast(
+    tokenizer: Any = library.PreTrainedTokenizerFast(
         tokenizer_object=words,
         eos_token="<|im_end|>",  # noqa: S106
         pad_token="<|endoftext|>",  # noqa: S106
@@ -86,14 +81,14 @@ def build_model(folder: Path, benchmark: Path, size: ToySize | None = None) -> N
     )
     identify = tokenizer.convert_tokens_to_ids
     pixels = {"shortest_edge": 28 * 28, "longest_edge": 56 * 56}
-    processor = Qwen2VLProcessor(
-        Qwen2VLImageProcessor(size=pixels),
+    processor = library.Qwen2VLProcessor(
+        library.Qwen2VLImageProcessor(size=pixels),
         tokenizer,
-        Qwen2VLVideoProcessor(),
+        library.Qwen2VLVideoProcessor(),
         chat_template=CHAT_TEMPLATE,
     )
     part = size.width // size.heads // 8
-    config = Qwen2VLConfig(
+    config = library.Qwen2VLConfig(
         vision_config={
             "depth": 2,
             "embed_dim": 64,
@@ -131,7 +126,7 @@ def build_model(folder: Path, benchmark: Path, size: ToySize | None = None) -> N
     generator = torch.random.get_rng_state()
     try:
         torch.manual_seed(size.seed)
-        model: Any = Qwen2VLForConditionalGeneration(config)
+        model: Any = library.Qwen2VLForConditionalGeneration(config)
     finally:
         torch.random.set_rng_state(generator)
     with torch.no_grad():

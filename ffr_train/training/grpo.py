@@ -9,6 +9,7 @@ import numpy as np
 
 from ffr_eval.benchmark.writer import sha256_of
 from ffr_train.curriculum import difficulty_file
+from ffr_train.curriculum.entropy import RELEASED
 from ffr_train.curriculum.levels import LEVELS, UNKNOWN
 from ffr_train.curriculum.pilot import read_pilot
 from ffr_train.curriculum.schedule import order
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ffr_train.config.schema import GrpoSection, TrainConfig
+    from ffr_train.curriculum.difficulty_file import Difficulty
     from ffr_train.training.session import Outcome
 
 LEVEL: Final = "level"
@@ -73,6 +75,7 @@ class _Grpo(TrainingSession):
         self.levels = np.full(len(names), UNKNOWN, dtype=np.int8)
         if curriculum.difficulty is not None:
             known = difficulty_file.read(curriculum.difficulty)
+            self._check_rule(known)
             self.levels = known.levels_of(names)
             if len(names) and (self.levels == UNKNOWN).all():
                 message = f"{curriculum.difficulty} says nothing of the samples of {section.data}"
@@ -87,6 +90,16 @@ class _Grpo(TrainingSession):
                 remedy = "train longer before, or set it to null"
                 raise config.problem("grpo.pilot", message, remedy)
         return contents
+
+    def _check_rule(self, known: Difficulty) -> None:
+        """Refuse levels that were assigned by the other rule, as far as the file shows it."""
+        kinds = {kind for kind in known.entropy_kind if kind is not None}
+        by = "released" if kinds == {RELEASED} else "eq4"
+        rule = self.section.curriculum.rule
+        if kinds and by != rule:
+            message = f"is {rule}, and {self.section.curriculum.difficulty} has levels by {by}"
+            remedy = f"set it to {by}, or run `ffr train difficulty … --rule {rule}`"
+            raise self.config.problem("grpo.curriculum.rule", message, remedy)
 
     def trainer_settings(self) -> dict[str, Any]:
         reward = self.section.reward

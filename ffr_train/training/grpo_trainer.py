@@ -43,7 +43,7 @@ class FragmentGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         (``ref``), transformers 5.19 loads only that, and the trained one would be lost.
         """
         super()._load_from_checkpoint(resume_from_checkpoint, model)
-        trained = self.model if model is None else model
+        trained: Any = self.model if model is None else model
         if "ref" in getattr(trained, "peft_config", {}):
             trained.load_adapter(resume_from_checkpoint, "default", is_trainable=True)
             trained.set_adapter("default")
@@ -52,7 +52,7 @@ class FragmentGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         """As TRL does, and write the answers down."""
         scored = super()._generate_and_score_completions(inputs)
         if self.model.training and self.accelerator.is_main_process:
-            with (Path(self.args.output_dir) / ROLLOUTS).open("ab") as stream:
+            with (Path(str(self.args.output_dir)) / ROLLOUTS).open("ab") as stream:
                 stream.writelines(map(encode_line, self._last_rollouts()))
         return scored
 

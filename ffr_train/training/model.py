@@ -89,7 +89,8 @@ def load_trainee(config: TrainConfig, stage: Stage) -> Trainee:
 def language_prefix(model: Any) -> str:
     """The name of the language model among the modules of a model: ``model.language_model``."""
     decoder = model.get_decoder()
-    return next(name for name, module in model.named_modules() if module is decoder)
+    names: dict[int, str] = {id(module): name for name, module in model.named_modules()}
+    return names[id(decoder)]
 
 
 def freeze_vision(model: Any) -> None:
@@ -104,8 +105,8 @@ def lora_config(config: TrainConfig, model: Any, lora: LoraSection) -> Any:
     Raises:
         InputError: If the target names no layer, or one outside of the language part.
     """
+    import peft
     import torch
-    from peft import LoraConfig
 
     prefix = language_prefix(model)
     linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
@@ -133,7 +134,8 @@ def lora_config(config: TrainConfig, model: Any, lora: LoraSection) -> Any:
     if outside:
         message = f"{outside[0]} is not in the language model ({prefix})"
         raise config.problem("lora.target", message, "adapters are on the language part only")
-    return LoraConfig(
+    settings: Any = peft.LoraConfig
+    return settings(
         task_type="CAUSAL_LM",
         r=lora.r,
         lora_alpha=lora.alpha,
@@ -161,14 +163,15 @@ def _vision_weights(model: Any) -> dict[str, Any]:
 
 def _weights(config: TrainConfig, stage: Stage, loaded: LoadedProcessor) -> Any:
     import torch
-    from transformers import AutoModelForImageTextToText
+    import transformers
 
     how = precision(config, stage)
     # All weights are trained in float32 and computed with in half precision; frozen ones need not.
     adapted = config.lora_of(stage) is not None and how.dtype == "bfloat16"
     dtype = torch.bfloat16 if adapted else torch.float32
     with loading(loaded.folder):
-        model, info = AutoModelForImageTextToText.from_pretrained(
+        kind: Any = transformers.AutoModelForImageTextToText
+        model, info = kind.from_pretrained(
             str(loaded.folder),
             dtype=dtype,
             attn_implementation=_attention(config, how.cpu),
@@ -208,9 +211,10 @@ def _with_kernels(config: TrainConfig, model: Any) -> bool:
         raise config.problem(
             "model.kernels", message, "pip install liger-kernel, or set it to auto"
         )
-    from transformers.integrations.liger import apply_liger_kernel
+    from transformers.integrations import liger
 
-    apply_liger_kernel(model, {"fused_linear_cross_entropy": False, "cross_entropy": False})
+    apply: Any = liger.apply_liger_kernel
+    apply(model, {"fused_linear_cross_entropy": False, "cross_entropy": False})
     return True
 
 

@@ -209,7 +209,7 @@ def last_checkpoint(out: Path) -> tuple[Path | None, list[str]]:
         number = path.name.removeprefix("checkpoint-")
         if number.isdigit() and path.is_dir():
             found.append((int(number), path))
-    broken = []
+    broken: list[str] = []
     for _, path in sorted(found, reverse=True):
         try:
             state = json.loads((path / _STATE).read_bytes())

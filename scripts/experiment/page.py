@@ -38,7 +38,11 @@ def _setting(results: Mapping[str, Any]) -> Iterator[str]:
     levels = ", ".join(f"{results['levels'].get(level, 0)} {level}" for level in _LEVELS)
     answers = results["prompts_a_step"] * size.grpo["num_generations"]
     parts = results["seconds"]
-    grpo = [seconds for name, seconds in parts.items() if name.startswith("grpo-") and name != "grpo-data"]
+    grpo = [
+        seconds
+        for name, seconds in parts.items()
+        if name.startswith("grpo-") and name != "grpo-data"
+    ]
     yield (
         f"Size `{results['size']}`, seed {results['seed']}; {machine['device']}, "
         f"{machine['threads']} thread of {machine['cores']} cores; {packages}. "
@@ -71,11 +75,11 @@ def _figures(results: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
     yield ""
     yield (
-        "F1: micro, joint, with 95% intervals over dialogues; P and R likewise, strict. *multimodal* to *negative*: "
-        "macro joint F1 of the queries whose gold has both, only utterances, only images, or "
-        "nothing. *reward*: the mean, as a share of the largest that an answer can earn; compare it "
-        "within a row only. *equal groups*: share of prompts whose answers all earned the same, from "
-        "which nothing is learnt."
+        "F1: micro, joint, with 95% intervals over dialogues; P, R and exact likewise, strict. "
+        "*multimodal* to *negative*: macro joint F1 (strict) of the queries whose gold has both, "
+        "only utterances, only images, or nothing. *reward*: the mean, as a share of the largest "
+        "that an answer can earn; compare it within a row only. *equal groups*: share of prompts "
+        "whose answers all earned the same, from which nothing is learnt."
     )
 
 
@@ -83,7 +87,8 @@ def _training(model: Mapping[str, Any]) -> tuple[str, str]:
     curve = model["curve"]
     tenth = max(1, len(curve) // 10)
     first, last = (
-        sum(point["share"] for point in part) / len(part) for part in (curve[:tenth], curve[-tenth:])
+        sum(point["share"] for point in part) / len(part)
+        for part in (curve[:tenth], curve[-tenth:])
     )
     flat = sum(point["flat"] for point in curve) / len(curve)
     return f"{first:.2f} → {last:.2f}", f"{flat:.0%}"
@@ -95,8 +100,7 @@ def _pairs(results: Mapping[str, Any]) -> Iterator[str]:
         found = [pair for pair in pairs if (pair["p_holm"] or 1) <= _SIGNIFICANT]
         yield (
             f"**{protocol}:** {len(found)} of {len(pairs)} differences of {HEADLINE} are "
-            f"significant (paired by dialogue, p Holm ≤ {_SIGNIFICANT})"
-            + (":" if found else ".")
+            f"significant (paired by dialogue, p Holm ≤ {_SIGNIFICANT})" + (":" if found else ".")
         )
         yield ""
         if found:

@@ -78,7 +78,8 @@ def preparing(folder: Path, size: Size, seed: int) -> Iterator[Step]:
         (*data, "--stage", "sft", "--model", _MODEL, "--out", _SFT_DATA, *_SHORT),
         (_SFT_DATA,),
     )
-    yield Step(_SFT, ("train", "sft", CONFIG, "--resume"))
+    every = ("--set", f"evaluation.every={size.sft['save_steps']}")
+    yield Step(_SFT, ("train", "sft", CONFIG, "--resume", *every))
     # By the trained model: the files of its tokenizer are not quite those of the first one.
     yield Step(
         GRPO_DATA,
@@ -99,9 +100,13 @@ def preparing(folder: Path, size: Size, seed: int) -> Iterator[Step]:
     )
 
 
-def training(folder: Path, size: Size, arms: Sequence[Arm]) -> Iterator[Step]:
-    """The arms, each from the same model, over the same number of steps and prompts."""
-    steps = steps_of(folder, size)
+def training(steps: int | str, arms: Sequence[Arm]) -> Iterator[Step]:
+    """The arms, each from the same model, over the same number of steps and prompts.
+
+    Args:
+        steps: From :func:`steps_of`; any text where the steps are only shown.
+        arms: The arms.
+    """
     for arm in arms:
         reward = REWARDS[arm.reward]
         settings: dict[str, Any] = {
@@ -111,7 +116,9 @@ def training(folder: Path, size: Size, arms: Sequence[Arm]) -> Iterator[Step]:
             **{f"grpo.reward.weights.{name}": weight for name, weight in reward.weights.items()},
             "grpo.curriculum.difficulty": DIFFICULTY if arm.curriculum else "null",
         }
-        options = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+        options = [
+            part for name, value in settings.items() for part in ("--set", f"{name}={value}")
+        ]
         yield Step(f"grpo-{arm.name}", ("train", "grpo", CONFIG, "--resume", *options))
 
 

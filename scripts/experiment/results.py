@@ -107,7 +107,10 @@ def _held_out(out: Path) -> list[dict[str, Any]]:
         {
             "step": line["step"],
             **{
-                protocol: {"value": line[protocol][HEADLINE], "ci95": line[protocol]["ci95"][HEADLINE]}
+                protocol: {
+                    "value": line[protocol][HEADLINE],
+                    "ci95": line[protocol]["ci95"][HEADLINE],
+                }
                 for protocol in PROTOCOLS
             },
         }

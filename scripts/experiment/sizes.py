@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -112,8 +112,6 @@ class Size:
     grpo: Mapping[str, Any]
     every: int
     replay: float = 1.0
-    evaluated: int | None = None
-    shared: Mapping[str, Any] = field(default_factory=dict)
 
 
 _SFT: Final = {

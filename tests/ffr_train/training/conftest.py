@@ -11,7 +11,6 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +18,7 @@ from filelock import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 SPLITS = {"train": 120, "validation": 12, "test": 12}
 SFT_STEPS, GRPO_STEPS, PROMPTS, GENERATIONS = 60, 15, 4, 8
@@ -151,6 +151,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.fixture
 def fresh(world: World, tmp_path: Path) -> World:
     """The same with links in a folder of its own, where nothing has been trained but the start."""
-    for name in ("benchmark", "model", "data-sft", "data-grpo", "difficulty.jsonl", "train.yaml", "sft"):
+    data = ("data-sft", "data-grpo", "difficulty.jsonl")
+    for name in ("benchmark", "model", *data, "train.yaml", "sft"):
         (tmp_path / name).symlink_to(world.folder / name)
     return World(tmp_path, world.levels)

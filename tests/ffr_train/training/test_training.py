@@ -80,11 +80,10 @@ def test_the_vision_tower_of_a_merged_model_is_the_untouched_one(
         cwd=world.folder)  # fmt: skip
     run("run", "hf", *asked, "-o", "model=model", "-o", "adapter=grpo", "--out", tmp_path / "apart",
         cwd=world.folder)  # fmt: skip
-    answers = [
-        {line["sample_id"]: line["response"] for line in lines(tmp_path / name / "predictions.jsonl")}
-        for name in ("whole", "apart")
-    ]
-    assert answers[0] == answers[1]
+    whole, apart = (lines(tmp_path / name / "predictions.jsonl") for name in ("whole", "apart"))
+    assert {line["sample_id"]: line["response"] for line in whole} == {
+        line["sample_id"]: line["response"] for line in apart
+    }
 
 
 def test_an_evaluation_is_what_run_and_score_say(world: World, tmp_path: Path) -> None:
