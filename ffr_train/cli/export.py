@@ -20,6 +20,7 @@ _TRAINERS: Final = ("swift", "trl", "verifiers", "verl")
 Examples:
   ffr train export --to trl ffr-sample --out grpo
   ffr train export --to swift my-benchmark --split train --profile paper --out grpo
+  ffr train export --to verl my-benchmark --encoder clip --out grpo
   MODEL=my-checkpoint grpo/run.sh
 """,
 )
@@ -47,6 +48,16 @@ Examples:
     type=click.Choice(["zh", "en"]),
     help="Language of the instruction.  [default: that of each dialogue]",
 )
+@click.option(
+    "--encoder",
+    metavar="SPEC",
+    help="Give rows the embeddings that `ffr embed BENCH --encoder SPEC` made.",
+)
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder of the embeddings.  [default: as of `ffr embed`]",
+)
 def export(
     trainer: str,
     benchmark: Path,
@@ -54,6 +65,8 @@ def export(
     split: str | None,
     profile_name: str,
     language: Language | None,
+    encoder: str | None,
+    store: Path | None,
 ) -> None:
     """Write what a trainer needs for GRPO on BENCH: data, reward plugin and run command.
 
@@ -68,7 +81,11 @@ def export(
 
     if not out.name:
         raise InputError("is a folder", file=out, remedy="name what is to be written")
-    request = ExportRequest(trainer, read_profile(profile_name), split, language)
+    if store is not None and encoder is None:
+        remedy = "name the encoder whose embeddings are meant: --encoder SPEC"
+        raise InputError("has no effect without --encoder", field="--store", remedy=remedy)
+    profile = read_profile(profile_name)
+    request = ExportRequest(trainer, profile, split, language, encoder, store)
     with progress(f"exporting {benchmark} …"):
         notes = write(read_benchmark(benchmark), out, request)
     click.echo(f"wrote {out}")

@@ -32,7 +32,7 @@ class RowVectors:
 
     Args:
         benchmark: The benchmark.
-        split: The samples.
+        split: The samples; ``None`` for all.
         spec: The encoder, as ``ffr embed`` takes it.
         store: The folder of the store; by default that of the user.
 
@@ -44,7 +44,9 @@ class RowVectors:
         InputError: If there are no embeddings of that encoder.
     """
 
-    def __init__(self, benchmark: Benchmark, split: str, spec: str, store: Path | None) -> None:
+    def __init__(
+        self, benchmark: Benchmark, split: str | None, spec: str, store: Path | None
+    ) -> None:
         self._benchmark = benchmark
         self._split = split
         self._given_store = store
@@ -125,7 +127,8 @@ class RowVectors:
     def _command(self, encoder: str) -> str:
         """What computes embeddings."""
         where = str(self._benchmark.root or self._benchmark.name)
-        command = ["ffr", "embed", where, "--encoder", encoder, "--split", self._split]
+        command = ["ffr", "embed", where, "--encoder", encoder]
+        command += [] if self._split is None else ["--split", self._split]
         command += [] if self._given_store is None else ["--store", str(self._given_store)]
         return shlex.join(command)
 

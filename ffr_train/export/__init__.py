@@ -21,8 +21,8 @@ TRAINERS: Final = ("swift", "trl", "verifiers", "verl")
 RUN: Final = "run.sh"
 
 _NO_VECTORS: Final = (
-    "the data has no embeddings: terms that need them (order, query_sim) are left out until the"
-    " rows have a column `embeddings` with the path of an .npz"
+    "the data has no embeddings: terms that need them (order, query_sim) are left out; --encoder"
+    " puts those in that `ffr embed` made"
 )
 
 
@@ -35,12 +35,16 @@ class ExportRequest:
         profile: Of the reward.
         split: Only this split; ``None`` is everything.
         language: Of the instruction in prompts; by default that of each dialogue.
+        encoder: Whose embeddings rows get, as ``ffr embed`` takes it; ``None`` for none.
+        store: The folder of the embedding store; by default that of the user.
     """
 
     trainer: str
     profile: Profile
     split: str | None = None
     language: Language | None = None
+    encoder: str | None = None
+    store: Path | None = None
 
 
 def export(benchmark: Benchmark, out: Path, request: ExportRequest) -> list[str]:
@@ -61,7 +65,7 @@ def export(benchmark: Benchmark, out: Path, request: ExportRequest) -> list[str]
         whole.mkdir()
         notes, data = write_data(benchmark, whole, request)
         weights = request.profile.weights
-        if any(term_named(name).embedded for name in weights):
+        if request.encoder is None and any(term_named(name).embedded for name in weights):
             notes = [*notes, _NO_VECTORS]
         words = {
             "@PROFILE@": request.profile.name,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ffr_eval.benchmark.reader import NOTICE
+from ffr_eval.dialogue_views import whole
 from ffr_eval.exporters.source import image_file, root_of, source_dialogues
 from ffr_eval.importers.image_files import folder_name
 from ffr_eval.jsonl import encode_line
 from ffr_eval.markup import answer_text
 from ffr_eval.prompt import render, to_openai
+from ffr_train.data.vectors import RowVectors
 from ffr_train.rewards.columns import ids_of
 
 if TYPE_CHECKING:
@@ -30,8 +33,21 @@ PARQUET = "train.parquet"
 
 def write_data(benchmark: Benchmark, folder: Path, request: ExportRequest) -> tuple[list[str], str]:
     """Write data and images; sentences about what a reader should know, and the data's name."""
+    with ExitStack() as stack:
+        vectors = None
+        if request.encoder is not None:
+            opened = RowVectors(benchmark, request.split, request.encoder, request.store)
+            vectors = stack.enter_context(opened)
+            rows = benchmark.rows(request.split)
+            vectors.check(dict.fromkeys(benchmark.queries.dialogue[rows].tolist()))
+        return _written(benchmark, folder, request, vectors)
+
+
+def _written(
+    benchmark: Benchmark, folder: Path, request: ExportRequest, vectors: RowVectors | None
+) -> tuple[list[str], str]:
     notes: list[str] = []
-    writer = _Rows(benchmark, folder, request)
+    writer = _Rows(benchmark, folder, request, vectors)
     if request.trainer == "verl" and find_spec("pyarrow") is not None:
         arrow: Any = import_module("pyarrow")
         parquet: Any = import_module("pyarrow.parquet")
@@ -66,10 +82,17 @@ def write_data(benchmark: Benchmark, folder: Path, request: ExportRequest) -> tu
 class _Rows:
     """Rows of a benchmark in its order; image files are copied on the way."""
 
-    def __init__(self, benchmark: Benchmark, folder: Path, request: ExportRequest) -> None:
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        folder: Path,
+        request: ExportRequest,
+        vectors: RowVectors | None,
+    ) -> None:
         self._benchmark = benchmark
         self._folder = folder
         self._request = request
+        self._vectors = vectors
         self.without_pixels = 0
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -114,6 +137,9 @@ class _Rows:
             "img_ids": known.img_ids,
             "image_turn": [known.image_turns.get(i) for i in known.img_ids or ()],
         }
+        if self._vectors is not None:
+            dialogue = int(self._benchmark.queries.dialogue[row])
+            columns["embeddings"] = self._vectors.write(self._folder, dialogue, whole(sample))
         shown = [(paths or {})[image.img_id] for image in prompt.images]
         solution = answer_text(gold.utt_ids, gold.img_ids)
         return _shaped(self._request.trainer, prompt, shown, solution, columns)

@@ -111,7 +111,7 @@ class Size:
     sft: Mapping[str, Any]
     grpo: Mapping[str, Any]
     every: int
-    replay: float = 1.0
+    replay: float = 0.0
 
 
 _SFT: Final = {
@@ -125,7 +125,7 @@ _SFT: Final = {
     "disable_tqdm": True,
 }
 _GRPO: Final = {
-    "lr_scheduler_type": "linear",
+    "lr_scheduler_type": "constant_with_warmup",  # the end of the curriculum counts as much
     "warmup_steps": 5,
     "num_generations": 8,
     "gradient_accumulation_steps": 1,
@@ -170,7 +170,7 @@ SIZES: Final = {
     ),
     "cpu": Size(
         minutes="25 on one core of a CPU",
-        splits={"train": 2000, "grpo": 160, "validation": 100, "test": 300},
+        splits={"train": 2000, "grpo": 1000, "validation": 100, "test": 300},
         kinds=4,
         turns=(3, 5),
         things=2,
@@ -183,14 +183,14 @@ SIZES: Final = {
         sft={
             **_SFT,
             "learning_rate": 2e-3,
-            "max_steps": 650,
+            "max_steps": 600,
             "per_device_train_batch_size": 32,
             "save_steps": 100,
         },
         grpo={
             **_GRPO,
             "learning_rate": 3e-4,
-            "per_device_train_batch_size": 64,
+            "per_device_train_batch_size": 128,
             "save_steps": 25,
         },
         every=25,

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from ffr_eval.benchmark import read_benchmark
@@ -165,3 +166,31 @@ def test_refusals(cli: Any, lengths: Path, tmp_path: Path) -> None:
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"full", "lengths"}
     assert [path.name for path in full.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_embeddings_of_the_store(cli: Any, tmp_path: Path, trainer: str) -> None:
+    store, out = tmp_path / "store", tmp_path / "out"
+    asked = ("train", "export", "--to", trainer, "ffr-sample", "--split", "dev", "--out", out)
+    given = ("--encoder", "static", "--store", store)
+    assert "ffr embed" in cli.refused(*asked, *given)
+    assert not out.exists()
+    cli("embed", "ffr-sample", *given, "--split", "dev")
+    said = cli(*asked, *given)
+    assert "no embeddings" not in said.out
+    for row, sample in zip(rows_of(out), read_benchmark("ffr-sample").samples("dev"), strict=True):
+        columns = row["extra_info"] if trainer == "verl" else row
+        solution = row["reward_model"]["ground_truth"] if trainer == "verl" else row["solution"]
+        said_something = {f"u{turn.utt_id}" for turn in sample.dialogue.turns if turn.text}
+        with np.load(out / columns["embeddings"]) as archive:
+            assert set(archive.files) == said_something  # this encoder reads no images
+        if "[]" in solution.partition(";")[2]:
+            reward = TrainerReward(folder=out)
+            values = reward.one(solution, {**columns, "solution": solution})
+            assert values["order"] == pytest.approx(1.0)
+
+
+def test_a_store_without_an_encoder(cli: Any, tmp_path: Path) -> None:
+    said = cli.refused("train", "export", "--to", "trl", "ffr-sample", "--store", tmp_path / "s",
+                       "--out", tmp_path / "out")  # fmt: skip
+    assert "--store" in said
