@@ -18,6 +18,7 @@ from benchmarks import (
     kernel,
     leaderboard,
     rewards,
+    training,
 )
 from benchmarks.measure import table
 
@@ -30,6 +31,7 @@ BENCHMARKS = {
     "comparing": comparing.run,
     "rewards": rewards.run,
     "curriculum": curriculum.run,
+    "training": training.run,
     "embedding": embedding.run,
     "coherence": coherence.run,
     "api": api.run,

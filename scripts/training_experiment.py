@@ -1,8 +1,8 @@
 """Which reward, and does the curriculum help? GRPO in six arms on synthetic dialogues.
 
-    python scripts/training_experiment.py --size cpu --out experiment           # 25 minutes
-    python scripts/training_experiment.py --size cpu --out experiment --docs    # and the docs
-    python scripts/training_experiment.py --size cpu --out experiment --plan    # only shows commands
+    python scripts/training_experiment.py --size cpu --out experiment          # 25 minutes
+    python scripts/training_experiment.py --size cpu --out experiment --docs   # and the docs
+    python scripts/training_experiment.py --size cpu --out experiment --plan   # only the commands
 
 Draws dialogues with pictures and a small Qwen2-VL with random weights, trains it on gold answers
 until it answers in format but is often wrong, and goes on from there with GRPO under three
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="goes on there")
     parser.add_argument("--arms", metavar="A,B", help=f"of: {', '.join(ARMS)}; default: all")
     parser.add_argument("--seed", type=int, default=0, help="of all that is drawn; default: 0")
+    parser.add_argument(
+        "--replay",
+        type=float,
+        metavar="X",
+        help="share of the easier samples that a stage of the curriculum shows again, 0 to 1;"
+        " more steps follow, in every arm; default: 0",
+    )
     parser.add_argument("--docs", action="store_true", help="write docs/experiments.md as well")
     parser.add_argument("--plan", action="store_true", help="only show the steps")
     chosen = parser.parse_args(arguments)
@@ -58,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     size, folder = SIZES[chosen.size], chosen.out
+    if chosen.replay is not None:
+        size = replace(size, replay=chosen.replay)
     if chosen.plan:
         shown = (
             *preparing(folder, size, chosen.seed),

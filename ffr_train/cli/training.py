@@ -46,7 +46,15 @@ def run_training(
         from ffr_train.training.sft import train_sft as train
     else:
         from ffr_train.training.grpo import train_grpo as train
-    outcome = train(config, resume=resume, note=_note)
+    try:
+        outcome = train(config, resume=resume, note=_note)
+    except KeyboardInterrupt:
+        from ffr_train.training.failures import how_to_go_on
+
+        sentence = how_to_go_on(config.stage(stage).out)
+        if sentence is not None:
+            _note(f"stopped: {sentence}")
+        raise
     from accelerate import PartialState
 
     if PartialState().is_main_process:
@@ -90,8 +98,12 @@ def _figure(first: dict[str, Any], last: dict[str, Any]) -> str:
 
 
 def _next(stage: Stage, config: TrainConfig, outcome: Outcome) -> list[str]:
-    adapted = (outcome.out / "adapter_config.json").is_file()
-    base = config.model.path
+    from ffr_train.training.model import ADAPTER_CONFIG
+
+    adapted = (outcome.out / ADAPTER_CONFIG).is_file()
+    start = config.grpo.start if stage == "grpo" and config.grpo is not None else None
+    whole = start is not None and not (start / ADAPTER_CONFIG).is_file()
+    base = start if whole else config.model.path
     model = f"--model {base} --adapter {outcome.out}" if adapted else f"--model {outcome.out}"
     options = f"-o model={base} -o adapter={outcome.out}" if adapted else f"-o model={outcome.out}"
     if stage == "sft" and config.grpo is not None:

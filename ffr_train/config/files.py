@@ -25,15 +25,17 @@ LAUNCH: Final = (
 
 _COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "paper": (
-        "ffr train data mldr --stage sft --model {model} --out {at}data/sft",
+        "ffr data fetch mldr --out {at}mldr",
+        "ffr train data {at}mldr --stage sft --model {model} --out {at}data/sft",
         "{start} train sft {config}",
         (
-            "ffr train difficulty mldr --model {model} --adapter {at}out/sft"
+            "ffr train difficulty {at}mldr --model {model} --adapter {at}out/sft"
             " --out {at}difficulty.jsonl"
         ),
-        "ffr train data mldr --stage grpo --model {model} --encoder clip --out {at}data/grpo",
+        "ffr embed {at}mldr --encoder clip --split train",
+        "ffr train data {at}mldr --stage grpo --model {model} --encoder clip --out {at}data/grpo",
         "{start} train grpo {config}",
-        "ffr run hf mldr --split test -o model={model} -o adapter={at}out/grpo --out {at}run",
+        "ffr run hf {at}mldr --split val -o model={model} -o adapter={at}out/grpo --out {at}run",
         "ffr score {at}run",
     ),
     "toy-cpu": (
@@ -41,16 +43,19 @@ _COMMANDS: Final[dict[str, tuple[str, ...]]] = {
         "ffr train data {at}toy/benchmark --stage sft --model {at}toy/model --out {at}toy/sft",
         "{start} train sft {config}",
         (
-            "ffr train difficulty {at}toy/benchmark --model {at}toy/model"
-            " --adapter {at}toy/out/sft --out {at}toy/difficulty.jsonl"
+            "ffr train difficulty {at}toy/benchmark --split train-grpo --model {at}toy/out/sft"
+            " --out {at}toy/difficulty.jsonl"
         ),
-        "ffr train data {at}toy/benchmark --stage grpo --model {at}toy/model --out {at}toy/grpo",
+        (
+            "ffr train data {at}toy/benchmark --stage grpo --split train-grpo"
+            " --model {at}toy/model --out {at}toy/grpo"
+        ),
         "{start} train grpo {config}",
         (
-            "ffr run hf {at}toy/benchmark --split test -o model={at}toy/model"
-            " -o adapter={at}toy/out/grpo --out {at}toy/run"
+            "ffr run hf {at}toy/benchmark --split test -o model={at}toy/out/sft"
+            " -o adapter={at}toy/out/grpo --out {at}toy/runs/grpo"
         ),
-        "ffr score {at}toy/run",
+        "ffr score {at}toy/runs/grpo",
     ),
 }
 _TRAINING: Final = ("{start} train sft {config}", "{start} train grpo {config}")

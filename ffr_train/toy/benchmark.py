@@ -47,8 +47,8 @@ REMARKS: Final = (
     "so many {}",
 )
 QUERIES: Final = {"all": "all about {}", "images": "only pictures of {}"}
-SPLITS: Final = {"train": 2000, "validation": 50, "test": 100}
-"""Dialogues of each split."""
+SPLITS: Final = {"train": 2000, "validation": 100, "test": 150, "train-grpo": 300}
+"""Dialogues of each split; those of ``train-grpo`` are others than SFT sees, as in the release."""
 SIDE: Final = 28
 """Pixels of a picture's side: one token of Qwen2-VL."""
 

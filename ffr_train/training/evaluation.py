@@ -54,16 +54,16 @@ class EvaluationCallback(TrainerCallback):
         if state.is_world_process_zero:
             forget_after(self._out, state.global_step)
         if state.global_step == 0:
-            self._evaluate(args, state)
+            self._evaluate(args, state, control)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:  # noqa: ARG002
         """At the steps that the configuration names, before a checkpoint is saved."""
         every = self._held.section.every
         last = state.global_step >= state.max_steps
         if last or (every and state.global_step % every == 0):
-            self._evaluate(args, state)
+            self._evaluate(args, state, control)
 
-    def _evaluate(self, args: Any, state: Any) -> None:
+    def _evaluate(self, args: Any, state: Any, control: Any) -> None:
         from accelerate.utils import gather_object
 
         start = time.perf_counter()
@@ -93,8 +93,11 @@ class EvaluationCallback(TrainerCallback):
             if interval is not None:
                 logs[f"held_out/{protocol}/{FIGURES[0]}_low"] = interval[0]
                 logs[f"held_out/{protocol}/{FIGURES[0]}_high"] = interval[1]
-        # Not the trainer's own: that of GRPO would take the step's metrics for logged.
+        # Not the trainer's own: that of GRPO would take the step's metrics for logged. Nor is the
+        # step's loss: in the other processes it still will be, and they would wait for this one.
+        due = control.should_log
         Trainer.log(self.trainer, logs)
+        control.should_log = due
 
     def _asking(self) -> AbstractContextManager[Any]:
         from contextlib import contextmanager

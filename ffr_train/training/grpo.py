@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -67,6 +68,11 @@ class _Grpo(TrainingSession):
         require_file(section.pilot, config, "grpo.pilot", "ffr train pilot")
         if self.data.num_rows and "solution" not in self.data.column_names:
             raise config.problem("grpo.data", "has no gold", "make it with --stage grpo")
+        if "embeddings" in self.data.column_names:
+            for path in sorted(set(self.data["embeddings"])):
+                remedy = "put it back, or make the data again with `ffr train data`"
+                if not Path(path).is_file():
+                    raise config.problem("grpo.data", f"no such file: {path}", remedy)
         contents = {
             name: None if path is None else sha256_of(path)
             for name, path in (("difficulty", curriculum.difficulty), ("pilot", section.pilot))
@@ -84,6 +90,10 @@ class _Grpo(TrainingSession):
         self.kept = np.arange(len(names))
         if section.pilot is not None:
             keep = read_pilot(section.pilot)
+            if not keep.keys() & set(names):
+                message = f"{section.pilot} says nothing of the samples of {section.data}"
+                remedy = "run `ffr train pilot` on the benchmark and split of the data"
+                raise config.problem("grpo.pilot", message, remedy)
             self.kept = np.array([i for i, name in enumerate(names) if keep.get(name, True)], int)
             if not len(self.kept):
                 message = "keeps no sample: all answers to each earn the same"
@@ -118,7 +128,12 @@ class _Grpo(TrainingSession):
             message = "no term that can be computed has weight"
             raise self.config.problem("grpo.reward.weights", message, "give f1 a weight")
         self.functions = [function for function, _ in pairs]
-        return {"reward_weights": [weight for _, weight in pairs]}
+        settings: dict[str, Any] = {"reward_weights": [weight for _, weight in pairs]}
+        if not all(self.data["n_images"]):
+            # TRL 1.16 logs the images of batches that have some only: a table of other lines than
+            # the answers, for which processes would wait for each other.
+            settings["log_multimodal"] = False
+        return settings
 
     def make_trainer(self, callbacks: list[Any]) -> Any:
         from ffr_train.training.grpo_trainer import FragmentGRPOTrainer, RolloutCallback

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ffr_eval import score
 from ffr_eval.answer import parse_answer
 from ffr_eval.benchmark import Benchmark, read_benchmark
+from ffr_eval.image_reading import ImageProblem
 from ffr_eval.picture_size import picture_of
 from ffr_eval.types import Fragment, Outcome, Prediction
 from ffr_eval.uncertainty import Resampling
@@ -45,6 +46,15 @@ class HeldOut:
     benchmark: Benchmark
     samples: tuple[Sample, ...]
     section: EvaluationSection
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A sample as the processor takes it."""
+
+    sample: Sample
+    text: str
+    pictures: list[Any]
 
 
 def held_out(config: TrainConfig, manifest: DataManifest) -> HeldOut | None:
@@ -122,32 +132,40 @@ class Asker:
 
         Args:
             model: Of transformers or peft, in evaluation mode.
-            samples: Their gold is not read.
-
-        Raises:
-            ImageProblem: If an image cannot be read.
+            samples: Their gold is not read. One whose images cannot be read has no answer, as in
+                ``ffr run hf``.
         """
         # Batches of one length waste no padding; the order of the answers is that of the samples.
         ordered = sorted(samples, key=lambda sample: len(sample.dialogue.turns))
         size = self._section.batch_size
         found: dict[str, Prediction] = {}
         for start in range(0, len(ordered), size):
-            for prediction in self._batch(model, ordered[start : start + size]):
+            asked = []
+            for sample in ordered[start : start + size]:
+                try:
+                    asked.append(self._request(sample))
+                except ImageProblem as problem:
+                    found[sample.sample_id] = Prediction(
+                        sample.sample_id, Outcome.REQUEST_ERROR, meta={"error": problem.message}
+                    )
+            for prediction in self._batch(model, asked) if asked else ():
                 found[prediction.sample_id] = prediction
         for sample in samples:
             yield found[sample.sample_id]
 
-    def _batch(self, model: Any, samples: Sequence[Sample]) -> list[Prediction]:
+    def _request(self, sample: Sample) -> _Request:
+        messages, images = messages_of(sample, self._wording)
+        text = self._loaded.processor.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
+        )
+        return _Request(sample, text, [picture_of(image, self._loaded.fit) for image in images])
+
+    def _batch(self, model: Any, asked: Sequence[_Request]) -> list[Prediction]:
         import torch
 
         processor, tokenizer = self._loaded.processor, self._loaded.tokenizer
-        texts, pictures = [], []
-        for sample in samples:
-            messages, images = messages_of(sample, self._wording)
-            texts.append(
-                processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-            )
-            pictures.append([picture_of(image, self._loaded.fit) for image in images])
+        texts = [each.text for each in asked]
+        pictures = [each.pictures for each in asked]
         inputs: dict[str, Any] = dict(
             processor(
                 text=texts,
@@ -162,7 +180,7 @@ class Asker:
         most = self._section.max_new_tokens
         limit = self._loaded.context
         if limit is not None and max(lengths) + most > limit:
-            return self._without_long(model, samples, lengths, limit - most)
+            return self._without_long(model, asked, lengths, limit - most)
         placed = {
             name: value.to(model.device, model.dtype if value.is_floating_point() else None)
             for name, value in inputs.items()
@@ -181,20 +199,22 @@ class Asker:
             )[:, inputs["input_ids"].shape[1] :]
         ends = _ends(model, tokenizer)
         return [
-            _prediction(sample, row, tokenizer, ends)
-            for sample, row in zip(samples, written.tolist(), strict=True)
+            _prediction(each.sample, row, tokenizer, ends)
+            for each, row in zip(asked, written.tolist(), strict=True)
         ]
 
     def _without_long(
-        self, model: Any, samples: Sequence[Sample], lengths: Sequence[int], limit: int
+        self, model: Any, asked: Sequence[_Request], lengths: Sequence[int], limit: int
     ) -> list[Prediction]:
         """The answers where some prompts do not fit: those are a context overflow each."""
-        short = [sample for sample, n in zip(samples, lengths, strict=True) if n <= limit]
+        short = [each for each, n in zip(asked, lengths, strict=True) if n <= limit]
         found = {each.sample_id: each for each in (self._batch(model, short) if short else [])}
         return [
-            found.get(sample.sample_id)
-            or Prediction(sample.sample_id, Outcome.CONTEXT_OVERFLOW, usage={"prompt_tokens": n})
-            for sample, n in zip(samples, lengths, strict=True)
+            found.get(each.sample.sample_id)
+            or Prediction(
+                each.sample.sample_id, Outcome.CONTEXT_OVERFLOW, usage={"prompt_tokens": n}
+            )
+            for each, n in zip(asked, lengths, strict=True)
         ]
 
 

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 from ffr_eval.errors import InputError
 from ffr_eval.writing import cannot_write, work_folder
 from ffr_train.data.processor import load_processor, loading
-from ffr_train.training.model import ADAPTER_CONFIG, ADAPTER_WEIGHTS, base_of, same_model
+from ffr_train.training.model import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    base_of,
+    loading_weights,
+    same_model,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +53,7 @@ def merge(adapter: Path, out: Path, model: str | None = None) -> str:
         message = "does not name the model that it was trained on"
         raise InputError(message, file=adapter / ADAPTER_CONFIG, remedy="--model MODEL")
     loaded = load_processor(base, _NO_BOUND)
-    with loading(loaded.folder):
+    with loading_weights(loaded.folder):
         whole: Any = AutoModelForImageTextToText.from_pretrained(
             str(loaded.folder), dtype="auto", local_files_only=True, use_safetensors=True
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,15 +13,19 @@ from ffr_eval.errors import InputError
 from ffr_eval.model_files import files_hash, model_files
 from ffr_train.config.precision import precision
 from ffr_train.data.processor import load_processor, loading
+from ffr_train.training.failures import loading_explained
+from ffr_train.training.record import read_record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from ffr_train.config.schema import LoraSection, Stage, TrainConfig
     from ffr_train.data.processor import LoadedProcessor
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
 ADAPTER_WEIGHTS: Final = "adapter_model.safetensors"
+_MISFITS: Final = (ValueError, RuntimeError, LookupError, TypeError, OSError)
+"""What peft raises where an adapter is not one of the model."""
 _FLASH: Final = "flash_attention_2"
 
 
@@ -58,10 +63,8 @@ def load_trainee(config: TrainConfig, stage: Stage) -> Trainee:
     lora = config.lora_of(stage)
     start = config.grpo.start if stage == "grpo" and config.grpo is not None else None
     adapter = start if start is not None and (start / ADAPTER_CONFIG).is_file() else None
-    if start is not None and adapter is None and not (start / "config.json").is_file():
-        message = f"{start} holds neither an adapter nor a model"
-        remedy = "finish the stage before (`ffr train sft … --resume`), or set it to null"
-        raise config.problem("grpo.start", message, remedy)
+    if start is not None:
+        _check_start(config, start, adapter)
     name = config.model.path if start is None or adapter is not None else str(start)
     loaded = load_processor(name, config.model.max_pixels, config.model.min_pixels)
     model = _weights(config, stage, loaded)
@@ -84,6 +87,19 @@ def load_trainee(config: TrainConfig, stage: Stage) -> Trainee:
         return Trainee(model, loaded, name, revision, None, kernels)
     new = None if lora is None else lora_config(config, model, lora)
     return Trainee(model, loaded, name, revision, new, kernels)
+
+
+def _check_start(config: TrainConfig, start: Path, adapter: Path | None) -> None:
+    """Refuse a start that is not there, or not finished."""
+    remedy = "finish the stage before (`ffr train sft … --resume`), or set it to null"
+    record = read_record(start)
+    if record is not None and not record.finished:
+        raise config.problem("grpo.start", f"the training in {start} is not finished", remedy)
+    if adapter is None and not (start / "config.json").is_file():
+        message = f"{start} holds neither an adapter nor a model"
+        raise config.problem("grpo.start", message, remedy)
+    if adapter is not None and not (adapter / ADAPTER_WEIGHTS).is_file():
+        raise config.problem("grpo.start", f"{adapter / ADAPTER_WEIGHTS} is missing", remedy)
 
 
 def language_prefix(model: Any) -> str:
@@ -169,7 +185,7 @@ def _weights(config: TrainConfig, stage: Stage, loaded: LoadedProcessor) -> Any:
     # All weights are trained in float32 and computed with in half precision; frozen ones need not.
     adapted = config.lora_of(stage) is not None and how.dtype == "bfloat16"
     dtype = torch.bfloat16 if adapted else torch.float32
-    with loading(loaded.folder):
+    with loading_weights(loaded.folder), loading_explained(stage):
         kind: Any = transformers.AutoModelForImageTextToText
         model, info = kind.from_pretrained(
             str(loaded.folder),
@@ -186,6 +202,23 @@ def _weights(config: TrainConfig, stage: Stage, loaded: LoadedProcessor) -> Any:
         remedy = "copy the folder again, or choose the version of transformers that wrote it"
         raise InputError(message, file=loaded.folder, remedy=remedy)
     return model
+
+
+@contextmanager
+def loading_weights(folder: Path) -> Iterator[None]:
+    """While weights are loaded: plain errors.
+
+    Raises:
+        InputError: In the place of what transformers and safetensors raise.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        with loading(folder):
+            yield
+    except SafetensorError as error:
+        remedy = "copy the folder again: a file of weights is damaged or cut off"
+        raise InputError(f"cannot be loaded: {error}", file=folder, remedy=remedy) from error
 
 
 def _attention(config: TrainConfig, cpu: bool) -> str | None:
@@ -228,7 +261,7 @@ def _adapted(config: TrainConfig, model: Any, adapter: Path, name: str) -> Any:
         raise config.problem("grpo.start", message, "set model.path to the model of the adapter")
     try:
         return PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
-    except (ValueError, RuntimeError, LookupError, TypeError, SafetensorError) as error:
+    except (*_MISFITS, SafetensorError) as error:
         text = " ".join(str(error).split())[:300]
         message = f"the adapter in {adapter} does not fit the model: {text}"
         raise config.problem(
@@ -248,7 +281,8 @@ def base_of(adapter: Path) -> str | None:
     try:
         settings = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read: {error}", file=path) from None
+        remedy = "copy the adapter again, or train it again"
+        raise InputError(f"cannot be read: {error}", file=path, remedy=remedy) from None
     base = settings.get("base_model_name_or_path") if isinstance(settings, dict) else None
     return base if isinstance(base, str) else None
 

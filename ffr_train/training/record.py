@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,10 +27,13 @@ PACKAGES: Final = ("accelerate", "datasets", "peft", "torch", "transformers", "t
 _STATE: Final = "trainer_state.json"
 _FREE: Final = frozenset(
     {
+        "activation_offloading",
         "dataloader_num_workers",
         "dataloader_pin_memory",
         "dataloader_prefetch_factor",
         "disable_tqdm",
+        "gradient_accumulation_steps",
+        "gradient_checkpointing",
         "log_completions",
         "log_level",
         "log_multimodal",
@@ -37,12 +41,14 @@ _FREE: Final = frozenset(
         "logging_first_step",
         "logging_steps",
         "num_completions_to_print",
+        "per_device_train_batch_size",
         "project",
         "report_to",
         "run_name",
         "save_steps",
         "save_strategy",
         "save_total_limit",
+        "torch_empty_cache_steps",
         "trackio_space_id",
         "use_cpu",
         "vllm_gpu_memory_utilization",
@@ -52,7 +58,10 @@ _FREE: Final = frozenset(
         "vllm_server_timeout",
     }
 )
-"""Fields of the trainer that do not change what is learnt: a resumed training may have others."""
+"""Fields of the trainer that do not change what is learnt: a resumed training may have others.
+
+Of the sizes of batches, their product is a part of the identity.
+"""
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -127,6 +136,22 @@ def lock(out: Path) -> FileLock:
         remedy = "wait until it ends, or stop it"
         raise InputError("another process trains here", file=out, remedy=remedy) from None
     return taken
+
+
+def release(taken: FileLock, out: Path, *, keep: bool) -> None:
+    """Give the folder back; where nothing was begun, nothing is left in it.
+
+    Args:
+        taken: Of :func:`lock`.
+        out: The folder.
+        keep: Whether it was there before, and stays if it is empty.
+    """
+    if out.is_dir() and [path.name for path in out.iterdir()] == [LOCK]:
+        (out / LOCK).unlink()
+        if not keep:
+            with suppress(OSError):  # another process has begun
+                out.rmdir()
+    taken.release()
 
 
 def read_record(out: Path) -> TrainingRecord | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import os
 import shutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ffr_eval.errors import FfrError, InputError
+from ffr_eval.errors import InputError
 from ffr_train.config import check_trainer, trainer_config
+from ffr_train.config.schema import shown_value
 from ffr_train.data import load_rows, read_manifest
 from ffr_train.training import record as records
 from ffr_train.training.held_out import held_out
 from ffr_train.training.model import load_trainee
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from ffr_train.config.schema import Stage, TrainConfig
@@ -69,7 +70,7 @@ class TrainingSession(ABC):
         self.section = config.stage(stage)
         self.out: Path = self.section.out
         self._resume = resume
-        self._note = note
+        self._note = note if os.environ.get("RANK", "0") == "0" else _silent
 
     @abstractmethod
     def prepare(self) -> dict[str, Any]:
@@ -115,17 +116,18 @@ class TrainingSession(ABC):
         contents = self.prepare()
         self.data.num_rows  # noqa: B018 - reads and checks the rows before a model is loaded
         _ = self.held
-        self.args = trainer_config(self.config, self.stage, **self.trainer_settings())
+        # A loss that is no number is to be seen, not to be left out of the log.
+        settings = {"logging_nan_inf_filter": False, **self.trainer_settings()}
+        self.args = trainer_config(self.config, self.stage, **settings)
         self._check_devices()
         first = self.args.process_index == 0
-        if not first:
-            self._note = _silent
+        there = self.out.is_dir()
         lock = records.lock(self.out) if first else None
         try:
             return self._trained(contents, first)
         finally:
             if lock is not None:
-                lock.release()
+                records.release(lock, self.out, keep=there)
 
     def note(self, text: str) -> None:
         """Tell people something, once."""
@@ -152,8 +154,9 @@ class TrainingSession(ABC):
         for name in ("max_pixels", "min_pixels"):
             there, wanted = getattr(manifest, name), getattr(model, name)
             if there != wanted:
-                message = f"was made with {name} {there}, and the model is to have {wanted}"
-                remedy = f"set model.{name} to {there}, or make the data again"
+                was, is_to = shown_value(there), shown_value(wanted)
+                message = f"was made with {name} {was}, and the model is to have {is_to}"
+                remedy = f"set model.{name} to {was}, or make the data again"
                 raise self.config.problem(where, message, remedy)
         if not manifest.n_rows:
             message = "has no rows"
@@ -167,6 +170,7 @@ class TrainingSession(ABC):
             self.stage,
             weights=self.trainee.revision,
             data_hash=self.manifest.hash,
+            batch=self._batch(),
             **contents,
         )
         wanted = records.new_record(self.config, self.stage, identity)
@@ -188,6 +192,11 @@ class TrainingSession(ABC):
             records.write_record(self.out, current)
         return self._run_trainer(checkpoint, current, first)
 
+    def _batch(self) -> int:
+        """Samples of a step, however they are divided among processes and passes."""
+        a_pass: int = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return a_pass * int(self.args.world_size)
+
     def _check_model(self) -> None:
         if self.manifest.model.revision != self.trainee.processor.revision:
             message = (
@@ -201,19 +210,19 @@ class TrainingSession(ABC):
         self, checkpoint: Path | None, current: records.TrainingRecord, first: bool
     ) -> Outcome:
         from ffr_train.training.evaluation import EvaluationCallback
+        from ffr_train.training.failures import SoundnessCallback, explained
 
-        callbacks: list[Any] = []
+        callbacks: list[Any] = [SoundnessCallback(self.out)]
         if self.held is not None:
             evaluation = EvaluationCallback(self.held, self.trainee.processor, self.out)
             callbacks.append(evaluation)
-        with explained(self.config, self.stage):
+        with explained(self.stage, self.out):
             trainer = self.make_trainer(callbacks)
             if self.held is not None:
                 evaluation.trainer = trainer
             if checkpoint is not None:
                 self.note(f"going on from {checkpoint.name}")
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-            _require_sane(trainer, self.out)
             trainer.save_model(str(self.out))
         if first:
             # The adapter that training started from, which TRL keeps beside the trained one.
@@ -239,62 +248,6 @@ def _evaluations(out: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | Non
         return None, None
     lines = [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
     return (lines[-1], lines[0]) if lines else (None, None)
-
-
-def _require_sane(trainer: Any, out: Path) -> None:
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    if losses and not math.isfinite(losses[-1]):
-        message = f"{out}: the loss became {losses[-1]}: the result is not saved"
-        raise FfrError(f"{message}\n  → lower learning_rate, or set model.dtype to float32")
-
-
-def explained(config: TrainConfig, stage: Stage) -> Any:
-    """While a trainer works: what it raises in words that say what to do."""
-    from contextlib import contextmanager
-
-    @contextmanager
-    def explaining() -> Iterator[None]:
-        try:
-            yield
-        except (FfrError, KeyboardInterrupt):
-            raise
-        except (RuntimeError, MemoryError) as error:
-            if not _is_memory(error):
-                raise FfrError(_failed(config, stage, error)) from error
-            text = " ".join(str(error).split())[:200]
-            raise FfrError(
-                f"memory is short: {text}\n  → {_lower(stage)}; then run it again with --resume"
-            ) from error
-        except (ValueError, TypeError, OSError) as error:
-            raise FfrError(_failed(config, stage, error)) from error
-
-    return explaining()
-
-
-def _failed(config: TrainConfig, stage: Stage, error: Exception) -> str:
-    text = " ".join(str(error).split())[:400]
-    return (
-        f"the training failed: {type(error).__name__}: {text}\n"
-        f"  → checkpoints are kept; `ffr train {stage} {config.file} --resume` goes on with it"
-    )
-
-
-def _lower(stage: Stage) -> str:
-    smaller = "per_device_train_batch_size (with more gradient_accumulation_steps)"
-    more = "model.max_pixels and --max-length of the data; set gradient_checkpointing: true"
-    if stage == "grpo":
-        return f"lower {smaller}, num_generations, max_completion_length, {more}"
-    return f"lower {smaller}, {more}"
-
-
-def _is_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "out of memory" in text
-        or "can't allocate memory" in text
-    )
 
 
 def require_file(path: Path | None, config: TrainConfig, field: str, command: str) -> None:

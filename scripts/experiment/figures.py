@@ -40,7 +40,7 @@ def draw_curves(results: Mapping[str, Any], path: Path) -> None:
         for axis in (above, below):
             axis.spines[["top", "right"]].set_visible(False)
             axis.grid(axis="y", alpha=0.3)
-    axes[0][0].set_ylabel(f"mean reward / its maximum\n(mean of {_SMOOTH} steps)")
+    axes[0][0].set_ylabel(f"mean reward / sum of weights\n(mean of {_SMOOTH} steps)")
     axes[1][0].set_ylabel("held-out F1, strict\n(95% intervals)")
     axes[1][0].legend(frameon=False, fontsize=9, loc="lower right")
     _save(figure, path)

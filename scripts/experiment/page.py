@@ -53,14 +53,14 @@ def _setting(results: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"SFT: {size.sft['max_steps']} steps of {size.sft['per_device_train_batch_size']} samples. "
         f"GRPO: {results['steps']} steps of {results['prompts_a_step']} prompts and {answers} "
-        f"answers, in every arm. Levels of its samples (Eq. 4): {levels}. Test: "
+        f"answers, in every arm; replay {results['replay']:g}. Levels of its samples (Eq. 4): {levels}. Test: "
         f"{strict['n_samples']} queries on {strict['n_dialogues']} dialogues."
     )
 
 
 def _figures(results: Mapping[str, Any]) -> Iterator[str]:
     yield (
-        "| model | strict F1 | official F1 | P | R | exact | "
+        "| model | strict F1 | official F1 | utterances | images | exact | "
         + " | ".join(KINDS)
         + " | reward, first → last tenth | equal groups |"
     )
@@ -68,17 +68,19 @@ def _figures(results: Mapping[str, Any]) -> Iterator[str]:
     for model in results["models"].values():
         strict, official = model["strict"], model["official"]
         kinds = [strict["kinds"].get(kind, {}).get("macro.joint.f1") for kind in KINDS]
-        plain = [strict["precision"], strict["recall"], strict["exact"], *kinds]
+        modalities = [strict[f"micro.{name}.f1"] for name in ("utterance", "image")]
+        plain = [*modalities, strict["exact"], *kinds]
         cells = [model["title"], _with_interval(strict), _with_interval(official)]
         cells += [_shown(value) for value in plain]
         cells += list(_training(model)) if "curve" in model else ["–", "–"]
         yield f"| {' | '.join(cells)} |"
     yield ""
     yield (
-        "F1: micro, joint, with 95% intervals over dialogues; P, R and exact likewise, strict. "
-        "*multimodal* to *negative*: macro joint F1 (strict) of the queries whose gold has both, "
-        "only utterances, only images, or nothing. *reward*: the mean, as a share of the largest "
-        "that an answer can earn; compare it within a row only. *equal groups*: share of prompts "
+        "F1: micro, joint, with 95% intervals over dialogues; then strict only: micro F1 of each "
+        "modality, share of answers that are exactly the gold. "
+        "*multimodal* to *negative*: macro joint F1 of the queries whose gold has both, "
+        "only utterances, only images, or nothing. *reward*: the mean, as a share of the sum "
+        "of the weights; compare it within a row only. *equal groups*: share of prompts "
         "whose answers all earned the same, from which nothing is learnt."
     )
 

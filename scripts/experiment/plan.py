@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,8 +45,10 @@ def preparing(folder: Path, size: Size, seed: int) -> Iterator[Step]:
 
         return work
 
+    digest = hashlib.sha256(repr(size).encode()).hexdigest()[:8]  # so that another size is noticed
+
     def words(name: str) -> tuple[str, ...]:
-        return ("write", name, "of", "seed", str(seed))
+        return ("write", name, "of", "size", digest, "seed", str(seed))
 
     benchmark = folder / BENCHMARK
     yield Step(
@@ -68,7 +71,7 @@ def preparing(folder: Path, size: Size, seed: int) -> Iterator[Step]:
     )
     yield Step(
         "config",
-        ("write", CONFIG),
+        words(CONFIG),
         (CONFIG,),
         lambda: write_config(folder / CONFIG, size, seed),
     )
@@ -155,7 +158,7 @@ def steps_of(folder: Path, size: Size) -> int:
     rows = (folder / GRPO_DATA / "train.jsonl").read_bytes().splitlines()
     names = [json.loads(row)["sample_id"] for row in rows]
     levels = difficulty_file.read(folder / DIFFICULTY).levels_of(names)
-    prompts = size.grpo["per_device_train_batch_size"] // size.grpo["num_generations"]
+    prompts: int = size.grpo["per_device_train_batch_size"] // size.grpo["num_generations"]
     return len(order(levels, replay=size.replay, multiple_of=prompts)) // prompts
 
 

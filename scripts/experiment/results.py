@@ -16,7 +16,7 @@ from experiment.steps import seconds_of
 from ffr_eval.writing import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from experiment.sizes import Arm, Size
 
@@ -39,13 +39,15 @@ def collect(folder: Path, name: str, size: Size, arms: Sequence[Arm], seed: int)
         "minutes": round(sum(seconds.values()) / 60, 1),
         "levels": dict(Counter(line["level"] for line in difficulty)),
         "steps": steps_of(folder, size),
+        "replay": size.replay,
         "prompts_a_step": size.grpo["per_device_train_batch_size"] // size.grpo["num_generations"],
         "sft": {"held_out": _held_out(folder / "sft")},
         "models": {
             START: {"title": "SFT, the start of all", **_scores(folder, START)},
             **{arm.name: _arm(folder, arm) for arm in arms},
         },
-        "pairs": {protocol: list(_pairs(folder, protocol)) for protocol in PROTOCOLS},
+        "pairs": {protocol: _compared(folder, protocol)["pairs"] for protocol in PROTOCOLS},
+        "floors": _compared(folder, "strict")["floors"],
     }
     with replacing(folder / RESULTS) as temporary:
         temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -127,8 +129,6 @@ def _scores(folder: Path, name: str) -> dict[str, Any]:
             "n_dialogues": scores["n_dialogues"],
             "outcomes": {what: n for what, n in scores["outcomes"].items() if n},
             **{figure: _at(scores, figure) for figure in _FIGURES},
-            "precision": scores["micro"]["joint"]["precision"],
-            "recall": scores["micro"]["joint"]["recall"],
             "exact": scores["metrics"].get("exact"),
             "ci95": {figure: scores["ci95"].get(figure) for figure in _FIGURES},
             "kinds": {
@@ -142,9 +142,11 @@ def _scores(folder: Path, name: str) -> dict[str, Any]:
     return found
 
 
-def _pairs(folder: Path, protocol: str) -> Iterator[dict[str, Any]]:
-    compared = json.loads((folder / "scores" / f"compare-{protocol}.json").read_bytes())
-    yield from compared["pairs"]
+def _compared(folder: Path, protocol: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        (folder / "scores" / f"compare-{protocol}.json").read_bytes()
+    )
+    return found
 
 
 def _at(scores: Any, figure: str) -> Any:

@@ -28,7 +28,7 @@ class Reward:
 
     @property
     def most(self) -> float:
-        """What no answer earns more than."""
+        """What no answer earns more than: all terms are at most 1."""
         return sum(self.weights.values())
 
 
@@ -135,6 +135,7 @@ _GRPO: Final = {
     "epsilon": 0.2,
     "epsilon_high": 0.28,
     "logging_steps": 1,
+    "log_completions": False,  # rollouts.jsonl has them; tables of all answers take long to print
     "save_total_limit": 1,
     "report_to": [],
     "disable_tqdm": True,
@@ -170,7 +171,7 @@ SIZES: Final = {
     ),
     "cpu": Size(
         minutes="25 on one core of a CPU",
-        splits={"train": 2000, "grpo": 1000, "validation": 100, "test": 300},
+        splits={"train": 2000, "grpo": 600, "validation": 100, "test": 300},
         kinds=4,
         turns=(3, 5),
         things=2,
@@ -189,15 +190,15 @@ SIZES: Final = {
         },
         grpo={
             **_GRPO,
-            "learning_rate": 3e-4,
-            "per_device_train_batch_size": 128,
+            "learning_rate": 2e-4,
+            "per_device_train_batch_size": 96,
             "save_steps": 25,
         },
         every=25,
     ),
     "gpu": Size(
         minutes="30 on one H200, by estimate: not tried",
-        splits={"train": 20_000, "grpo": 1200, "validation": 150, "test": 1000},
+        splits={"train": 10_000, "grpo": 800, "validation": 150, "test": 1000},
         kinds=8,
         turns=(8, 20),
         things=4,
@@ -206,20 +207,21 @@ SIZES: Final = {
         heads=8,
         dtype="bfloat16",
         batch=256,
-        most_tokens=96,
+        most_tokens=64,
         sft={
             **_SFT,
             "learning_rate": 4e-4,
             "max_steps": 1500,
             "per_device_train_batch_size": 64,
             "save_steps": 250,
+            "dataloader_num_workers": 4,
         },
         grpo={
             **_GRPO,
             "learning_rate": 3e-5,
             "per_device_train_batch_size": 256,
-            "save_steps": 50,
+            "save_steps": 10,
         },
-        every=25,
+        every=10,
     ),
 }

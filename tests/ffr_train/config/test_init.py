@@ -121,8 +121,13 @@ def test_the_commands_make_what_the_recipe_reads(
         assert config.sft is not None
         assert config.grpo is not None
         assert {config.sft.data, config.grpo.data, config.grpo.curriculum.difficulty} <= made
-        assert f"--adapter {config.sft.out.relative_to(tmp_path)}" in said
-        assert f"adapter={config.grpo.out.relative_to(tmp_path)}" in said
+        # SFT makes an adapter of the model, or a model that GRPO's adapter is then of.
+        kind = "--adapter" if config.lora_of("sft") else "--model"
+        assert f"{kind} {config.sft.out.relative_to(tmp_path)} " in said
+        base = config.model.path if config.lora_of("sft") else str(config.sft.out)
+        base = base.removeprefix(f"{tmp_path}/")
+        adapter = config.grpo.out.relative_to(tmp_path)
+        assert f"-o model={base} -o adapter={adapter} " in said
         assert f"--model {config.model.path.removeprefix(f'{tmp_path}/')} " in said
 
 
