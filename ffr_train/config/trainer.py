@@ -102,7 +102,8 @@ def trainer_arguments(config: TrainConfig, stage: Stage) -> dict[str, Any]:
         ours |= {"max_length": None, "completion_only_loss": True}
     else:
         ours |= {"shuffle_dataset": False}
-        defaults["log_completions"] = True
+        # In tables; on the terminal they would cost as much as the training.
+        defaults |= {"log_completions": True, "num_completions_to_print": 0}
     return {**defaults, **given, **ours}
 
 

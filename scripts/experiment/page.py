@@ -53,8 +53,8 @@ def _setting(results: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"SFT: {size.sft['max_steps']} steps of {size.sft['per_device_train_batch_size']} samples. "
         f"GRPO: {results['steps']} steps of {results['prompts_a_step']} prompts and {answers} "
-        f"answers, in every arm; replay {results['replay']:g}. Levels of its samples (Eq. 4): {levels}. Test: "
-        f"{strict['n_samples']} queries on {strict['n_dialogues']} dialogues."
+        f"answers, in every arm; replay {results['replay']:g}. Levels of its samples (Eq. 4): "
+        f"{levels}. Test: {strict['n_samples']} queries on {strict['n_dialogues']} dialogues."
     )
 
 
@@ -98,24 +98,37 @@ def _training(model: Mapping[str, Any]) -> tuple[str, str]:
 
 def _pairs(results: Mapping[str, Any]) -> Iterator[str]:
     names = {name: model["title"] for name, model in results["models"].items()}
+    shown: list[tuple[str, str]] = []
     for protocol, pairs in results["pairs"].items():
-        found = [pair for pair in pairs if (pair["p_holm"] or 1) <= _SIGNIFICANT]
+        found = [
+            _downwards(pair)
+            for pair in pairs
+            if pair["p_holm"] is not None and pair["p_holm"] <= _SIGNIFICANT
+        ]
+        found.sort(key=lambda pair: -pair[2])
+        same = [(a, b) for a, b, *_ in found] == shown
         yield (
             f"**{protocol}:** {len(found)} of {len(pairs)} differences of {HEADLINE} are "
-            f"significant (paired by dialogue, p Holm ≤ {_SIGNIFICANT})" + (":" if found else ".")
+            f"significant (paired by dialogue, p Holm ≤ {_SIGNIFICANT})"
+            + (", of the same pairs." if same and found else ":" if found else ".")
         )
         yield ""
-        if found:
-            yield "| better | worse | difference | p Holm |"
-            yield "|---|---|---|---:|"
-            for pair in sorted(found, key=lambda pair: -abs(pair["delta"])):
-                low, high = pair["ci95"]
-                a, b = names[_run(pair["a"])], names[_run(pair["b"])]
-                delta = pair["delta"]
-                if delta < 0:
-                    a, b, delta, low, high = b, a, -delta, -high, -low
-                yield f"| {a} | {b} | {delta:+.3f} [{low:.3f}, {high:.3f}] | {pair['p_holm']:.4f} |"
-            yield ""
+        if not found or same:
+            continue
+        shown = [(a, b) for a, b, *_ in found]
+        yield "| better | worse | difference | p Holm |"
+        yield "|---|---|---|---:|"
+        for a, b, delta, low, high, p in found:
+            difference = f"{delta:+.3f} [{low:.3f}, {high:.3f}]"
+            yield f"| {names[a]} | {names[b]} | {difference} | {p:.4f} |"
+        yield ""
+
+
+def _downwards(pair: Mapping[str, Any]) -> tuple[str, str, float, float, float, float]:
+    """The better and the worse run, their difference with its interval, and p."""
+    a, b = _run(pair["a"]), _run(pair["b"])
+    delta, (low, high), p = pair["delta"], pair["ci95"], pair["p_holm"]
+    return (b, a, -delta, -high, -low, p) if delta < 0 else (a, b, delta, low, high, p)
 
 
 def _run(name: str) -> str:

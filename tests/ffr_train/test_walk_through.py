@@ -145,8 +145,8 @@ def test_the_mean_reward_rises(walk: Walk) -> None:
 
 def test_grpo_shows_easy_samples_first(walk: Walk) -> None:
     shown = [each["level"] for each in lines(walk.folder / "toy/out/grpo/rollouts.jsonl")]
-    assert shown[0] == "easy"
-    assert shown[-1] == "hard"
+    assert list(dict.fromkeys(shown)) == ["easy", "medium", "confusing", "hard"]
+    assert set(shown[: shown.count("easy") // 5]) == {"easy"}  # they come again in later stages
 
 
 def test_the_adapter_is_on_what_sft_made(walk: Walk) -> None:

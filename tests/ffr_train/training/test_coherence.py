@@ -47,7 +47,7 @@ def dialogues(benchmark: Path, vectors: dict[bytes, np.ndarray]) -> dict[str, Di
         found[dialogue.dialogue_id] = DialogueIds(
             utt_ids,
             img_ids,
-            {i: turn.utt_id for turn in dialogue.turns for i in turn.images},
+            {i: turn.utt_id for turn in dialogue.turns for i in turn.img_ids},
             embeddings_of({name: vectors[key] for name, key in named.items() if key is not None}),
         )
     return found

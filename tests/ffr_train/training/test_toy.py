@@ -11,7 +11,6 @@ import pytest
 from ffr_eval.answer import parse_answer
 from ffr_eval.benchmark import read_benchmark
 from ffr_eval.markup import MARKERS, answer_text
-from ffr_eval.types import Outcome
 from ffr_train.toy.benchmark import ToyOptions, build_benchmark
 from ffr_train.toy.model import ToySize, build_model
 
@@ -61,7 +60,6 @@ def test_answers_survive_the_tokenizer(world: World) -> None:
         assert back == text
         parsed = parse_answer(back, "strict")
         assert (parsed.utt_ids, parsed.img_ids) == (utt_ids, img_ids)
-        assert parsed.outcome is Outcome.OK
         # Markers and numbers are a token each; so is what stands between them.
         assert len(ids) <= len(re.findall(r"<\|\w+\|>|\d+|[^<\d]+", text))
     # A number of the answer is the one that stands in the prompt.
@@ -107,6 +105,10 @@ def test_the_command(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_part_that_is_not_installed(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
+    # Imported before, whole: half of it would stay for the tests that come after this one.
+    from transformers import PreTrainedTokenizerFast, Qwen2VLProcessor
+
+    assert PreTrainedTokenizerFast is not Qwen2VLProcessor
     monkeypatch.setattr("ffr_train.toy.benchmark.SPLITS", SMALL)
     monkeypatch.setitem(sys.modules, package, None)
     assert "pip install 'ffr-eval[train]'" in cli.refused("train", "toy", "--out", tmp_path / "toy")
