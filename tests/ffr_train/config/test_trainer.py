@@ -177,6 +177,7 @@ def test_every_field_that_may_not_be_set_is_one_and_says_why(
         "gradient_checkpointing",
         "learning_rate",
         "log_completions",
+        "num_completions_to_print",
         "report_to",
         "use_cpu",
     }
