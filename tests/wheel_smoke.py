@@ -71,11 +71,17 @@ def check_commands(n_samples: int, work: Path) -> None:
     assert ffr_eval.score(run).n_samples == n_samples
     ranking = json.loads(ffr("rank", run, "--json", "-").stdout)
     assert [row["model"] for row in ranking["rows"]] == ["none"]
+    ffr("train", "init", "--recipe", "paper", "--launch", "fsdp2", "--out", str(work / "t.yaml"))
+    assert (work / "t.yaml").stat().st_size > 1000
+    assert (work / "fsdp2.yaml").stat().st_size > 100
     if importlib.util.find_spec("bm25s") is None:
         assert models["bm25"]["installed"] is False
         refused = ffr("run", "bm25", "ffr-sample", "--out", str(work / "bm25"), code=2)
         assert "pip install 'ffr-eval[lexical]'" in refused.stderr
         assert not (work / "bm25").exists()
+        refused = ffr("train", "sft", str(work / "t.yaml"), code=2)
+        assert "pip install 'ffr-eval[train]'" in refused.stderr
+        assert "Traceback" not in refused.stderr
     elif not os.environ.get("WHEEL_SMOKE_WITH_EXTRAS"):
         raise AssertionError("the environment is not clean: bm25s is installed")
 
