@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from transformers import Trainer, TrainerCallback
 
 from ffr_eval.jsonl import encode_line
 from ffr_eval.prediction_file import encode_prediction
 from ffr_eval.writing import replacing
 from ffr_train.training.held_out import FIGURES, PROTOCOLS, Asker, HeldOut, figures
+from ffr_train.training.record import forget_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ class EvaluationCallback(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:  # noqa: ARG002
         """Before the first step; a resumed training has done that."""
         if state.is_world_process_zero:
-            forget_after(self._out, state.global_step)
+            forget_after(self._out / RECORD, state.global_step)
         if state.global_step == 0:
             self._evaluate(args, state, control)
 
@@ -125,20 +125,3 @@ class EvaluationCallback(TrainerCallback):
             stream.writelines(map(encode_prediction, predictions))
         with (self._out / RECORD).open("ab") as stream:
             stream.write(encode_line(result))
-
-
-def forget_after(out: Path, step: int) -> None:
-    """Drop the lines of a killed training that come after the step it goes on from."""
-    path = out / RECORD
-    if not path.is_file():
-        return
-    kept = []
-    for line in path.read_bytes().splitlines(keepends=True):
-        try:
-            known = msgspec.json.decode(line)
-        except msgspec.DecodeError:
-            break  # cut off by a kill
-        if known["step"] <= step and (known["step"] or step):
-            kept.append(line)
-    with replacing(path) as temporary:
-        temporary.write_bytes(b"".join(kept))

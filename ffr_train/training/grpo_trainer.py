@@ -6,13 +6,12 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
 from ffr_eval.jsonl import encode_line
-from ffr_eval.writing import replacing
 from ffr_train.rewards.adapters.trl import PREFIX
+from ffr_train.training.record import forget_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,7 +93,7 @@ class RolloutCallback(TrainerCallback):
         # TRL counts from 0 after a resume, and would divide generations at other places.
         self.trainer._step = state.global_step * args.gradient_accumulation_steps
         if state.is_world_process_zero:
-            forget_rollouts_after(Path(args.output_dir) / ROLLOUTS, state.global_step)
+            forget_after(Path(args.output_dir) / ROLLOUTS, state.global_step)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:  # noqa: ARG002
         """Report the groups of the whole training."""
@@ -104,22 +103,6 @@ class RolloutCallback(TrainerCallback):
             text = f"{share:.0%} of the groups had no variance: all their answers earned the same"
             hint = "; `ffr train pilot` finds such samples before" if share > _MANY_FLAT else ""
             self._note(text + hint)
-
-
-def forget_rollouts_after(path: Path, step: int) -> None:
-    """Drop the answers of a killed training that come after the step it goes on from."""
-    if not path.is_file():
-        return
-    kept = []
-    for line in path.read_bytes().splitlines(keepends=True):
-        try:
-            known = msgspec.json.decode(line)
-        except msgspec.DecodeError:
-            break  # cut off by a kill
-        if known["step"] <= step:
-            kept.append(line)
-    with replacing(path) as temporary:
-        temporary.write_bytes(b"".join(kept))
 
 
 def _finite(value: float) -> float | None:

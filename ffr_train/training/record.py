@@ -251,6 +251,27 @@ def step_of(checkpoint: Path | None) -> int:
     return 0 if checkpoint is None else int(checkpoint.name.removeprefix("checkpoint-"))
 
 
+def forget_after(path: Path, step: int) -> None:
+    """Drop lines of a killed training that come after the step it goes on from; all at step 0.
+
+    Args:
+        path: JSON Lines, each with a ``step``; it need not be there, nor end with a whole line.
+        step: Of the checkpoint.
+    """
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            known = msgspec.json.decode(line)
+        except msgspec.DecodeError:
+            break  # cut off by a kill
+        if step and known["step"] <= step:
+            kept.append(line)
+    with replacing(path) as temporary:
+        temporary.write_bytes(b"".join(kept))
+
+
 def now() -> str:
     """The time, as records have it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
