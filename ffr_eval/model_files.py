@@ -26,6 +26,9 @@ WEIGHTS: Final = (".safetensors", ".bin", ".pt", ".pth")
 """What weights end in, the preferred form first."""
 MODEL_FILES: Final = (*WEIGHTS, ".json", ".txt", ".model", ".jinja")
 """What the files of a model that decide on its vectors end in."""
+_OF_TRAINING: Final = frozenset({"training.json", "trainer_state.json"})
+_CHECKPOINT: Final = "checkpoint-"
+"""What a training leaves beside its result, and may be removed."""
 
 _hashes: dict[tuple[str, int, int], str] = {}
 
@@ -62,8 +65,20 @@ def folder_hash(folder: Path) -> str:
     return files_hash((path.relative_to(folder).as_posix(), path) for path in model_files(folder))
 
 
+def weights_hash(folder: Path) -> str:
+    """One hash of a model's weights and configuration, whatever else lies in its folder.
+
+    Tokenizer and texts do not matter: a copy of a hub's model may have some of them only.
+    """
+    files = [*folder.glob("*.safetensors"), folder / "config.json"]
+    return files_hash((path.name, path) for path in files if path.is_file())
+
+
 def model_files(folder: Path) -> list[Path]:
-    """The files of a model's folder that decide on its vectors, sorted."""
+    """The files of a model's folder that decide on what it computes, sorted.
+
+    Records of its training, and checkpoints in folders of their own, are not among them.
+    """
     found = [
         path
         for path in sorted(folder.rglob("*"))
@@ -71,6 +86,8 @@ def model_files(folder: Path) -> list[Path]:
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and not {"onnx", "openvino"} & set(path.relative_to(folder).parts)
+        and path.name not in _OF_TRAINING
+        and not any(part.startswith(_CHECKPOINT) for part in path.relative_to(folder).parts[:-1])
     ]
     safe = {path.parent for path in found if path.suffix == ".safetensors"}
     return [path for path in found if path.suffix not in WEIGHTS[1:] or path.parent not in safe]

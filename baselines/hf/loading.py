@@ -11,6 +11,7 @@ from baselines.encoders.backbone import loading
 from baselines.encoders.device import pick
 from baselines.encoders.revision import read_json
 from baselines.hf.checkpoint import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from ffr_eval.adapters import require_base
 from ffr_eval.chat_templates import template_of
 from ffr_eval.errors import InputError, MissingExtraError
 
@@ -208,6 +209,7 @@ def _adapted(model: Any, source: Source, wording: Wording) -> Any:
     if trained_on is not None and trained_on != type(model).__name__:
         message = f"the adapter was trained on {trained_on}; the model is a {type(model).__name__}"
         raise InputError(message, file=source.adapter, field="option adapter", remedy=remedy)
+    require_base(source.adapter, source.folder, base)
     _make_room(model, source, wording)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")

@@ -15,7 +15,7 @@ from ffr_eval.errors import FfrError, InputError, MissingExtraError
 from ffr_eval.picture_size import Fit, bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 PROCESSOR_FILES: Final = ("processor_config.json", "preprocessor_config.json")
 """One of them says what the processor of a model is."""
@@ -152,18 +152,33 @@ def _found(model: str) -> tuple[str, Path]:
 
 def _from_hub(model: str) -> Path:
     try:
-        from huggingface_hub import errors, snapshot_download
+        from huggingface_hub import snapshot_download
     except ImportError as error:
         raise MissingExtraError(f"the model {model!r} of a hub", "train") from error
-    broken_connection: type[Exception] = getattr(errors, "HTTPError", OSError)
     try:
         folder = Path(snapshot_download(model, local_files_only=True))
         if any((folder / name).is_file() for name in PROCESSOR_FILES):
             return folder
     except (OSError, ValueError):
         pass  # nothing of it is here
+    return download(model, _DOWNLOADED)
+
+
+def download(model: str, patterns: Sequence[str]) -> Path:
+    """Fetch files of a hub's model; the folder they are in.
+
+    Args:
+        model: ``ORGANISATION/NAME``.
+        patterns: Of the files.
+
+    Raises:
+        InputError: If they cannot be had; the message says what to do.
+    """
+    from huggingface_hub import errors, snapshot_download
+
+    broken_connection: type[Exception] = getattr(errors, "HTTPError", OSError)
     try:
-        return Path(snapshot_download(model, allow_patterns=list(_DOWNLOADED)))
+        return Path(snapshot_download(model, allow_patterns=list(patterns)))
     except (OSError, RuntimeError, ValueError, broken_connection) as error:
         reason = " ".join(str(error).split("\n")[0].split())
         raise InputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from ffr_eval.adapters import require_base
 from ffr_eval.errors import InputError
 from ffr_eval.writing import cannot_write, work_folder
 from ffr_train.data.processor import load_processor, loading
@@ -53,6 +54,7 @@ def merge(adapter: Path, out: Path, model: str | None = None) -> str:
         message = "does not name the model that it was trained on"
         raise InputError(message, file=adapter / ADAPTER_CONFIG, remedy="--model MODEL")
     loaded = load_processor(base, _NO_BOUND)
+    require_base(adapter, loaded.folder, named)
     with loading_weights(loaded.folder):
         whole: Any = AutoModelForImageTextToText.from_pretrained(
             str(loaded.folder), dtype="auto", local_files_only=True, use_safetensors=True

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ffr_eval.errors import InputError
-from ffr_eval.model_files import files_hash, model_files
+from ffr_eval.model_files import files_hash, weights_hash
 from ffr_train.config.precision import precision
-from ffr_train.data.processor import load_processor, loading
+from ffr_train.data.processor import download, load_processor, loading
 from ffr_train.training.failures import loading_explained
 from ffr_train.training.record import read_record
 
@@ -67,12 +67,11 @@ def load_trainee(config: TrainConfig, stage: Stage) -> Trainee:
         _check_start(config, start, adapter)
     name = config.model.path if start is None or adapter is not None else str(start)
     loaded = load_processor(name, config.model.max_pixels, config.model.min_pixels)
+    _require_weights(name, loaded)
     model = _weights(config, stage, loaded)
     model.name_or_path = name
     kernels = _with_kernels(config, model)
-    revision = files_hash(
-        (path.relative_to(loaded.folder).as_posix(), path) for path in model_files(loaded.folder)
-    )
+    revision = weights_hash(loaded.folder)
     if config.model.freeze_vision or lora is not None:
         freeze_vision(model)
     if adapter is not None and lora is None:
@@ -175,6 +174,21 @@ def _vision_weights(model: Any) -> dict[str, Any]:
         for name, weight in model.named_parameters()
         if not name.startswith(f"{prefix}.") and id(weight) not in heads
     }
+
+
+def _require_weights(name: str, loaded: LoadedProcessor) -> None:
+    """Have the weights of a hub's model too: for its processor they were not needed.
+
+    Raises:
+        InputError: If there are none in a form that is read.
+    """
+    if any(loaded.folder.glob("*.safetensors")):
+        return
+    if Path(name).is_dir():
+        message = "has no weights: model.safetensors (or an index and its shards) is missing"
+        remedy = "weights in pickled files (.bin) are not read: save the model as safetensors"
+        raise InputError(message, file=loaded.folder, remedy=remedy)
+    download(name, ("*.safetensors", "*.safetensors.index.json"))
 
 
 def _weights(config: TrainConfig, stage: Stage, loaded: LoadedProcessor) -> Any:

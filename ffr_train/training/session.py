@@ -227,6 +227,7 @@ class TrainingSession(ABC):
         if first:
             # The adapter that training started from, which TRL keeps beside the trained one.
             shutil.rmtree(self.out / "ref", ignore_errors=True)
+            (self.out / "training_args.bin").unlink(missing_ok=True)  # a pickle; nothing reads it
             trainer.save_state()
             done = msgspec.structs.replace(current, finished=True, steps=trainer.state.global_step)
             records.write_record(self.out, done)

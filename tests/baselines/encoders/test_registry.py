@@ -101,9 +101,10 @@ def test_nothing_heavy_is_imported(modules_after: Callable[..., set[str]]) -> No
 
 def test_modules_need_nothing_but_numpy(modules_after: Callable[..., set[str]]) -> None:
     """Another interpreter may have nothing else."""
-    names = "encoder batches images device revision side_effects static open_clip "
+    names = "encoder batches device revision side_effects static open_clip "
     names += "open_clip_source open_clip_catalogue sentence_transformers"
     code = "\n".join(f"import baselines.encoders.{name}" for name in names.split())
+    code += "\nimport ffr_eval.image_reading"
     absent = {"msgspec", "click", "rich", "filelock", "lmdb", "torch", "PIL", "huggingface_hub"}
     assert not modules_after(code) & absent
 

@@ -168,3 +168,31 @@ def test_a_finished_training_is_not_done_again(world: World) -> None:
 def test_next_commands_name_the_result(world: World) -> None:
     said = (world.folder / "grpo.txt").read_text(encoding="utf-8")
     assert f"-o adapter={world.folder / 'grpo'}" in said
+
+
+@pytest.mark.parametrize("command", ["run", "merge"])
+def test_a_model_that_an_adapter_was_not_trained_on(
+    world: World, tmp_path: Path, command: str
+) -> None:
+    from ffr_train.toy.model import ToySize, build_model
+
+    other = tmp_path / "other"
+    build_model(other, world.folder / "benchmark", ToySize(seed=1))
+    asked = ("run", "hf", "benchmark", "--split", "validation", "--limit", 1)
+    args = (
+        (*asked, "-o", f"model={other}", "-o", "adapter=grpo", "--out", tmp_path / "run")
+        if command == "run"
+        else ("train", "merge", "grpo", "--model", other, "--out", tmp_path / "merged")
+    )
+    refused = run(*args, cwd=world.folder, check=False)
+    assert refused.returncode == 2
+    assert "trained on other weights" in refused.stderr
+    assert str(world.folder / "model") in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "merged").exists()
+
+
+def test_no_pickle_is_left_in_the_result(world: World) -> None:
+    for stage in ("sft", "grpo"):
+        names = [path.name for path in (world.folder / stage).iterdir() if path.is_file()]
+        assert not [name for name in names if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
