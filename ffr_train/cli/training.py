@@ -83,6 +83,11 @@ def _summary(stage: Stage, config: TrainConfig, outcome: Outcome) -> None:
     if outcome.figures is not None and outcome.first is not None:
         for protocol in ("strict", "official"):
             click.echo(f"  held out, {_figure(outcome.first[protocol], outcome.figures[protocol])}")
+        answered = {"ok", "empty"}
+        lost = {name: n for name, n in outcome.figures["outcomes"].items() if name not in answered}
+        if lost:
+            each = ", ".join(f"{n} {name}" for name, n in sorted(lost.items()))
+            click.echo(f"  without a usable answer: {each} of {outcome.figures['n_samples']}")
     click.echo(f"  curves: {outcome.out / 'curves.png'}")
     for line in _next(stage, config, outcome):
         click.echo(f"  next: {line}")

@@ -241,7 +241,16 @@ class _Builder:
         counts = self._counts
         why = f"{counts['dropped_overlap']} samples are in the evaluation data"
         why += f", {len(self._left_out)} are too long"
-        remedy = "train on another split, raise --max-length, or use --overlap keep"
+        remedies = ["train on another split"]
+        if counts["dropped_overlap"]:
+            remedies.append("use --overlap keep")
+        if self._left_out:
+            limits, context = self._fitter.limits, self._loaded.context
+            if context is None or limits.total < context:
+                remedies.append(f"raise --max-length (it comes to {limits.total:,})")
+            answers = f"--max-completion ({limits.room:,}), which gold answers must fit into"
+            remedies += [f"raise {answers}"] if limits.room else []
+        remedy = ", or ".join(remedies)
         raise InputError(f"no row is left: {why}", file=self._benchmark.root, remedy=remedy)
 
     def _remarks(self) -> list[str]:

@@ -143,7 +143,7 @@ def _found(model: str) -> tuple[str, Path]:
             remedy = "give the model that the adapter belongs to"
             raise InputError("is an adapter, not a model", file=folder, remedy=remedy)
         return folder.resolve().name, folder
-    if folder.exists() or not _HUB_NAME.fullmatch(model):
+    if folder.exists() or model.startswith(("./", "../")) or not _HUB_NAME.fullmatch(model):
         what = "is a file" if folder.exists() else "is no folder and no hub name"
         remedy = f"give the folder of a model, or a hub name, for example {_EXAMPLE}"
         raise InputError(f"{model!r} {what}", field="model", remedy=remedy)

@@ -9,12 +9,13 @@ from transformers import Trainer, TrainerCallback
 
 from ffr_eval.jsonl import encode_line
 from ffr_eval.prediction_file import encode_prediction
+from ffr_eval.types import Outcome
 from ffr_eval.writing import replacing
 from ffr_train.training.held_out import FIGURES, PROTOCOLS, Asker, HeldOut, figures
 from ffr_train.training.record import forget_after
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -39,15 +40,19 @@ class EvaluationCallback(TrainerCallback):
         held: The samples.
         processor: Of the model.
         out: The folder of the training.
+        note: Takes sentences for people.
     """
 
     trainer: Any = None
 
-    def __init__(self, held: HeldOut, processor: LoadedProcessor, out: Path) -> None:
+    def __init__(
+        self, held: HeldOut, processor: LoadedProcessor, out: Path, note: Callable[[str], None]
+    ) -> None:
         self._held = held
+        self._note = note
         self._asker = Asker(processor, held.section)
         self._out = out
-        self._last: int | None = None
+        self._warned = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:  # noqa: ARG002
         """Before the first step; a resumed training has done that."""
@@ -82,6 +87,7 @@ class EvaluationCallback(TrainerCallback):
             "seconds": round(time.perf_counter() - start, 2),
         }
         self._store(found, result)
+        self._warn(result["outcomes"])
         logs = {
             f"held_out/{protocol}/{name}": result[protocol][name]
             for protocol in PROTOCOLS
@@ -116,6 +122,22 @@ class EvaluationCallback(TrainerCallback):
                 trained.train(was_training)
 
         return asking()
+
+    def _warn(self, outcomes: Mapping[str, int]) -> None:
+        """Say once how many samples the model was not asked, as that makes its figures low."""
+        too_long = outcomes.get(Outcome.CONTEXT_OVERFLOW, 0)
+        unread = outcomes.get(Outcome.REQUEST_ERROR, 0)
+        if self._warned or not too_long + unread:
+            return
+        self._warned = True
+        number = len(self._held.samples)
+        if too_long:
+            self._note(
+                f"{too_long} of {number} held-out samples do not fit into the model's context and"
+                " count as not answered: dialogues are not divided here, as `ffr run` divides them"
+            )
+        if unread:
+            self._note(f"{unread} of {number} held-out samples have images that cannot be read")
 
     def _store(self, predictions: list[Prediction], result: dict[str, Any]) -> None:
         folder = self._out / ANSWERS

@@ -218,6 +218,7 @@ def _with_names(function: Any) -> Any:
     def compute(completions: list[Any], log_extra: Any = None, **columns: Any) -> Any:
         if log_extra is not None:
             log_extra("sample_id", list(columns["sample_id"]))
+            log_extra("window", list(columns["window"]))
             log_extra(LEVEL, [name or "" for name in columns[LEVEL]])
         return function(completions, **columns)
 

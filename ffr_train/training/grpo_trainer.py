@@ -24,8 +24,9 @@ _MANY_FLAT: Final = 0.3
 class FragmentGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     """GRPO on batches that mix samples with and without images; keeps the answers it draws.
 
-    ``rollouts.jsonl`` has a line an answer: step, sample, level, answer, terms of the reward and
-    advantage, in the order of training. TRL's own tables (``completions/``) have the prompts too.
+    ``rollouts.jsonl`` has a line an answer: step, sample, window, level, answer, terms of the
+    reward and advantage, in the order of training. TRL's own tables (``completions/``) have the
+    prompts too.
     """
 
     def _tokenize_prompts(self, prompts: list[Any]) -> Any:
@@ -66,6 +67,7 @@ class FragmentGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             yield {
                 "step": self.state.global_step + 1,
                 "sample_id": extra["sample_id"][place],
+                "window": extra["window"][place],
                 "level": extra["level"][place] or None,
                 "completion": completion[0]["content"],
                 **rewards,
@@ -102,6 +104,8 @@ class RolloutCallback(TrainerCallback):
             share = sum(flat) / len(flat)
             text = f"{share:.0%} of the groups had no variance: all their answers earned the same"
             hint = "; `ffr train pilot` finds such samples before" if share > _MANY_FLAT else ""
+            if share == 1:
+                hint = ", so nothing was learnt; are answers cut off (max_completion_length)?"
             self._note(text + hint)
 
 

@@ -115,7 +115,11 @@ class TrainingSession(ABC):
         self._check_data()
         contents = self.prepare()
         self.data.num_rows  # noqa: B018 - reads and checks the rows before a model is loaded
-        _ = self.held
+        if self.held is not None and self.held.section.split.casefold().startswith("test"):
+            self.note(
+                "evaluation.split is a test split: what is chosen by these figures can no longer be"
+                " tested on it"
+            )
         # A loss that is no number is to be seen, not to be left out of the log.
         settings = {"logging_nan_inf_filter": False, **self.trainer_settings()}
         self.args = trainer_config(self.config, self.stage, **settings)
@@ -182,6 +186,8 @@ class TrainingSession(ABC):
         checkpoint, broken = records.last_checkpoint(self.out)
         if broken:
             self.note(f"not whole, passed over: {', '.join(broken)}")
+        if self._resume and there is None:
+            self.note(f"there is nothing in {self.out} to go on with: it begins anew")
         session = records.Session(records.now(), records.step_of(checkpoint))
         current = there or wanted
         current = msgspec.structs.replace(
@@ -214,7 +220,7 @@ class TrainingSession(ABC):
 
         callbacks: list[Any] = [SoundnessCallback(self.out)]
         if self.held is not None:
-            evaluation = EvaluationCallback(self.held, self.trainee.processor, self.out)
+            evaluation = EvaluationCallback(self.held, self.trainee.processor, self.out, self.note)
             callbacks.append(evaluation)
         with explained(self.stage, self.out):
             trainer = self.make_trainer(callbacks)

@@ -125,7 +125,7 @@ def test_every_answer_is_written_down_with_each_term(world: World) -> None:
 
     rows = {row["sample_id"]: row for row in lines(world.folder / "data-grpo" / "train.jsonl")}
     rollouts = lines(world.folder / "grpo" / "rollouts.jsonl")
-    assert {"step", "sample_id", "level", "completion", "format", "f1", "advantage"} == {
+    assert {"step", "sample_id", "window", "level", "completion", "format", "f1", "advantage"} == {
         *rollouts[0]
     }
     rewards = score(
