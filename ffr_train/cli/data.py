@@ -90,6 +90,12 @@ Examples:
     help="Samples that are too long: divided into windows, or left out.",
 )
 @click.option(
+    "--empty-windows",
+    metavar="X",
+    type=click.FloatRange(0),
+    help="At most X windows without gold for each window with some.  [default: all]",
+)
+@click.option(
     "--lang",
     "language",
     type=click.Choice(["zh", "en"]),
@@ -140,6 +146,7 @@ def data(
     max_pixels: int,
     min_pixels: int | None,
     overlong: str,
+    empty_windows: float | None,
     language: str | None,
     check_against: tuple[str, ...],
     overlap: str,
@@ -172,6 +179,7 @@ def data(
             max_pixels=max_pixels,
             min_pixels=min_pixels,
             overlong=cast("Overlong", overlong),
+            empty_windows=empty_windows,
             language=cast("Language | None", language),
             check_against=tuple(read_benchmark(name) for name in dict.fromkeys(check_against)),
             overlap=cast("OnOverlap", overlap),

@@ -6,7 +6,6 @@ import hashlib
 import shutil
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -36,6 +35,7 @@ from ffr_train.data.processor import load_processor
 from ffr_train.data.progress import Quiet
 from ffr_train.data.report import REPORT, LeftOut, Report
 from ffr_train.data.rows import wording_of
+from ffr_train.data.thinning import Row, has_no_gold, thinned
 from ffr_train.data.vectors import RowVectors
 from ffr_train.rewards.columns import ids_of
 
@@ -82,21 +82,6 @@ def build(benchmark: Benchmark, request: DataRequest, progress: Progress | None 
         except OSError as error:
             raise cannot_write(request.out, error) from None
     return report
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A row to be written.
-
-    Attributes:
-        dialogue: Its row in the dialogue table.
-        found: What it shows.
-        window: Its number; ``None`` for a whole sample.
-    """
-
-    dialogue: int
-    found: Measured
-    window: int | None
 
 
 class _Builder:
@@ -147,7 +132,7 @@ class _Builder:
                     " embed, or nothing that the encoder reads): coherence of answers with one of"
                     " them cannot be rewarded"
                 )
-        planned = list(self._plan(chosen.rows))
+        planned = self._thinned(list(self._plan(chosen.rows)))
         if not planned:
             self._refuse_nothing()
         paths = self._write_images(planned, folder)
@@ -201,7 +186,7 @@ class _Builder:
 
     # --- Lengths
 
-    def _plan(self, rows: Sequence[int]) -> Iterator[_Row]:
+    def _plan(self, rows: Sequence[int]) -> Iterator[Row]:
         """What becomes a row, in the order of the benchmark."""
         benchmark = self._benchmark
         self._progress.begin("counting tokens", len(rows))
@@ -216,7 +201,7 @@ class _Builder:
                 self._prompts[0 if fits else 1].append(found.length.prompt)
                 if fits:
                     self._counts["whole"] += 1
-                    yield _Row(dialogue, found, None)
+                    yield Row(dialogue, found, None)
                 elif self._request.overlong == "filter":
                     self._leave_out(found, "filtered", "too long")
                 else:
@@ -226,11 +211,28 @@ class _Builder:
                         continue
                     self._counts["windowed"] += 1
                     self._counts["windows"] += len(windows)
-                    if sample.gold is not None and (sample.gold.utt_ids or sample.gold.img_ids):
-                        self._counts["windows_without_gold"] += sum(map(_has_no_gold, windows))
+                    gold = sample.gold
+                    some = gold is not None and bool(gold.utt_ids or gold.img_ids)
                     for window in windows:
-                        yield _Row(dialogue, window, window.view.part)
+                        spare = some and has_no_gold(window)
+                        yield Row(dialogue, window, window.view.part, spare)
             self._progress.advance(len(part))
+
+    def _thinned(self, planned: list[Row]) -> list[Row]:
+        """Without some of the windows that show no gold, if they are to be fewer."""
+        n_empty = sum(row.spare for row in planned)
+        self._counts["windows_without_gold"] = n_empty
+        wanted = self._request.empty_windows
+        if wanted is not None:
+            kept = thinned(planned, wanted)
+            self._counts["windows_dropped"] = len(planned) - len(kept)
+            return kept
+        if n_empty > len(planned) / 2:
+            self._notes.append(
+                f"{n_empty / len(planned):.0%} of the rows are windows without gold, answered by"
+                " two empty lists: --empty-windows 1 keeps one for each window with gold"
+            )
+        return planned
 
     def _leave_out(self, found: Measured, name: str, reason: str) -> None:
         self._counts[name] += 1
@@ -275,7 +277,7 @@ class _Builder:
 
     # --- Writing
 
-    def _write_images(self, planned: Sequence[_Row], folder: Path) -> dict[tuple[str, int], str]:
+    def _write_images(self, planned: Sequence[Row], folder: Path) -> dict[tuple[str, int], str]:
         """The path of each image that rows show, by dialogue id and the dialogue's image id."""
         wanted: dict[tuple[str, int], Placed] = {}
         for row in planned:
@@ -293,7 +295,7 @@ class _Builder:
         return paths
 
     def _write_rows(
-        self, planned: Sequence[_Row], paths: dict[tuple[str, int], str], folder: Path
+        self, planned: Sequence[Row], paths: dict[tuple[str, int], str], folder: Path
     ) -> tuple[str, dict[str, dict[str, float]]]:
         """The hash of the rows, and statistics of their lengths."""
         self._progress.begin("writing rows", len(planned))
@@ -306,7 +308,7 @@ class _Builder:
                 images = [
                     paths[name, _original(found, image.img_id)] for image in found.item.images
                 ]
-                self._counts["negative"] += _has_no_gold(found)
+                self._counts["negative"] += has_no_gold(found)
                 line = encode_line(record(row, images, folder))
                 digest.update(line)
                 stream.write(line)
@@ -321,11 +323,11 @@ class _Builder:
         }
         return f"sha256:{digest.hexdigest()}", lengths
 
-    def _sft_row(self, row: _Row, images: list[str], folder: Path) -> dict[str, Any]:
+    def _sft_row(self, row: Row, images: list[str], folder: Path) -> dict[str, Any]:
         del folder
         return self._row(row, images, {"completion": row.found.item.completion})
 
-    def _grpo_row(self, row: _Row, images: list[str], folder: Path) -> dict[str, Any]:
+    def _grpo_row(self, row: Row, images: list[str], folder: Path) -> dict[str, Any]:
         found = row.found
         known = ids_of(found.view.sample.dialogue)
         more: dict[str, Any] = {
@@ -338,7 +340,7 @@ class _Builder:
             more["embeddings"] = self._vectors.write(folder, row.dialogue, found.view)
         return self._row(row, images, more)
 
-    def _row(self, row: _Row, images: list[str], more: dict[str, Any]) -> dict[str, Any]:
+    def _row(self, row: Row, images: list[str], more: dict[str, Any]) -> dict[str, Any]:
         found = row.found
         sample = found.view.sample
         return {
@@ -363,13 +365,10 @@ _COUNTED: Final = (
     "windowed",
     "windows",
     "windows_without_gold",
+    "windows_dropped",
     "negative",
     "images",
 )
-
-
-def _has_no_gold(found: Measured) -> bool:
-    return not (found.gold.utt_ids or found.gold.img_ids)
 
 
 def _original(found: Measured, img_id: int) -> int:

@@ -67,10 +67,11 @@ class Report:
             f"tokens    {_span(lengths['total'])} with answer; at most {manifest.max_length:,}",
         ]
         if counts["windowed"]:
+            gone = counts["windows_dropped"]
             lines.append(
                 f"windows   {_plain(counts['windows'])} of {_plain(counts['windowed'])} samples"
                 f" that were too long; {_plain(counts['windows_without_gold'])} of them show"
-                " no gold"
+                " no gold" + (f", of which {_plain(gone)} are left out" if gone else "")
             )
         if self.left_out:
             lines.append(f"left out  {_plain(len(self.left_out))} samples that were too long")
@@ -159,6 +160,7 @@ _COUNTS: Final = (
     ("windowed", "too long: divided into windows"),
     ("windows", "windows of these: a row each"),
     ("windows_without_gold", "windows that show no gold: the answer is two empty lists"),
+    ("windows_dropped", "of these left out, for --empty-windows"),
     ("negative", "rows without gold in all"),
     ("images", "image files"),
 )

@@ -35,6 +35,8 @@ class DataRequest:
         max_completion: Tokens of the room for an answer (``grpo``).
         max_pixels, min_pixels: Bounds of images.
         overlong: What is done with longer samples.
+        empty_windows: At most so many windows without gold for each window with some, of samples
+            that have gold; by default all.
         language: Of the instruction; by default that of each dialogue.
         check_against: Evaluation data, besides the other splits of the benchmark.
         overlap: What is done with samples that are in the evaluation data.
@@ -52,6 +54,7 @@ class DataRequest:
     max_pixels: int = MAX_PIXELS
     min_pixels: int | None = None
     overlong: Overlong = "window"
+    empty_windows: float | None = None
     language: Language | None = None
     check_against: tuple[Benchmark, ...] = ()
     overlap: OnOverlap = "drop"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -279,3 +280,35 @@ def test_room_for_the_answer(length: tuple[int, int]) -> None:
     assert Limits(720, 100).allow(Length(620, 100))
     assert not Limits(720, 100).allow(Length(621, 5))
     assert not Limits(720, 100).allow(Length(100, 101))
+
+
+def test_windows_without_gold_can_be_fewer(
+    make: Callable[..., Result], dialogues: Dialogues, tmp_path: Path
+) -> None:
+    benchmark = dialogues(
+        "many",
+        [(f"many{k}", "train", [f"the rain falls on window {k} again"] * 60) for k in range(3)],
+    )
+    small = ("--max-length", 900)
+
+    def answers(*more: object) -> list[tuple[str, bool]]:
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        result = make(benchmark, "sft", *small, *more)
+        assert result.code == 0
+        said.append(result.out)
+        return [
+            (row["sample_id"], "[]" in row["completion"][0]["content"][0]["text"][:25])
+            for row in _rows(tmp_path / "out")
+        ]
+
+    said: list[str] = []
+    every = answers()
+    assert sum(not empty for _, empty in every) == 3
+    assert "--empty-windows 1" in said[-1]
+    one = answers("--empty-windows", 1)
+    assert [empty for _, empty in one].count(True) == 3
+    assert [row for row in every if not row[1]] == [row for row in one if not row[1]]
+    assert f"{len(every) - 6:,} are left out" in said[-1].replace("of which ", "")
+    assert one == answers("--empty-windows", 1)
+    assert all(not empty for _, empty in answers("--empty-windows", 0))
+    assert answers("--empty-windows", 1000) == every
